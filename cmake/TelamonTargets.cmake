@@ -1,0 +1,45 @@
+# Compile flags, and the function that makes our libraries.
+find_package(Threads REQUIRED)
+
+set(TELAMON_GENERATED_DIR "${PROJECT_BINARY_DIR}/generated")
+configure_file(cmake/version.hpp.in "${TELAMON_GENERATED_DIR}/telamon/core/version.hpp" @ONLY)
+
+# Without the last two no loop with a square root or a comparison is vectorised. Nothing here changes a result:
+# -ffast-math would, and -march=native would build wheels that die elsewhere.
+set(TELAMON_COMPILE_OPTIONS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -fno-semantic-interposition)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  list(REMOVE_ITEM TELAMON_COMPILE_OPTIONS -fno-semantic-interposition) # its default; some versions warn of it
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+  list(REMOVE_ITEM TELAMON_COMPILE_OPTIONS -O3)
+endif()
+
+# Everything that is compiled here: libraries, bindings, tests, benchmarks.
+add_library(telamon_build INTERFACE)
+target_compile_features(telamon_build INTERFACE cxx_std_17)
+target_compile_options(telamon_build INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic>")
+target_compile_options(telamon_build INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${TELAMON_COMPILE_OPTIONS}>")
+if(TELAMON_SANITIZE)
+  set(sanitizer_options -fsanitize=${TELAMON_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_compile_options(telamon_build INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${sanitizer_options}>")
+  target_link_options(telamon_build INTERFACE ${sanitizer_options})
+endif()
+
+# telamon_add_library(NAME SOURCES...): a shared library that exports only what is marked, installs with its headers and
+# is found by others as telamon::NAME.
+function(telamon_add_library name)
+  add_library(${name} SHARED ${ARGN})
+  add_library(telamon::${name} ALIAS ${name})
+  target_link_libraries(${name} PRIVATE "$<BUILD_INTERFACE:telamon_build>" Threads::Threads)
+  target_compile_features(${name} PUBLIC cxx_std_17)
+  target_include_directories(
+    ${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/csrc/include>" "$<BUILD_INTERFACE:${TELAMON_GENERATED_DIR}>"
+                   "$<INSTALL_INTERFACE:${TELAMON_INSTALL_INCLUDEDIR}>")
+  set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+                                           CXX_EXTENSIONS OFF)
+  if(NOT SKBUILD) # a wheel cannot hold the symbolic links that a soname wants
+    set_target_properties(${name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION
+                                             ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  endif()
+  install(TARGETS ${name} EXPORT telamonTargets LIBRARY DESTINATION "${TELAMON_INSTALL_LIBDIR}")
+endfunction()

@@ -1,0 +1,39 @@
+// Compiler and target macros. Includes nothing of the library, so that a device kernel can start here.
+#pragma once
+
+// Written by CMake from the project's one version number; headers copied without a build simply have no version.
+#if defined(__has_include)
+#if __has_include(<telamon/core/version.hpp>)
+#include <telamon/core/version.hpp>
+#endif
+#endif
+
+// Kernels are templates that compile unchanged for the host and for the device.
+#if defined(__CUDACC__)
+#define TELAMON_HD __host__ __device__
+#else
+#define TELAMON_HD
+#endif
+
+// For the few helpers that must disappear even in unoptimised or sanitized builds.
+#if defined(__GNUC__)
+#define TELAMON_INLINE inline __attribute__((always_inline))
+#else
+#define TELAMON_INLINE inline
+#endif
+
+// Everything is hidden unless marked: symbols that are not exported cannot be interposed, so calls between our own
+// functions stay direct, and two copies of telamon in one process do not mix.
+#if defined(__GNUC__)
+#define TELAMON_API __attribute__((visibility("default")))
+#else
+#define TELAMON_API
+#endif
+
+// Put before a loop whose iterations are independent: `TELAMON_SIMD for (...)`. An operator, not a #pragma line, so
+// that it may stand inside a macro argument (TELAMON_MULTIVERSION's body). Needs -fopenmp-simd, which links nothing.
+#if defined(__CUDA_ARCH__) || !defined(__GNUC__)
+#define TELAMON_SIMD
+#else
+#define TELAMON_SIMD _Pragma("omp simd")
+#endif
