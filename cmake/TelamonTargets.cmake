@@ -1,9 +1,6 @@
 # Compile flags, and the function that makes our libraries.
 find_package(Threads REQUIRED)
 
-set(TELAMON_GENERATED_DIR "${PROJECT_BINARY_DIR}/generated")
-configure_file(cmake/version.hpp.in "${TELAMON_GENERATED_DIR}/telamon/core/version.hpp" @ONLY)
-
 # Without the last two no loop with a square root or a comparison is vectorised. Nothing here changes a result:
 # -ffast-math would, and -march=native would build wheels that die elsewhere.
 set(TELAMON_COMPILE_OPTIONS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -fno-semantic-interposition)
@@ -25,16 +22,25 @@ if(TELAMON_SANITIZE)
   target_link_options(telamon_build INTERFACE ${sanitizer_options})
 endif()
 
-# telamon_add_library(NAME SOURCES...): a shared library that exports only what is marked, installs with its headers and
-# is found by others as telamon::NAME.
+# The templates alone, for whoever wants to compile them into their own loops.
+add_library(telamon_headers INTERFACE)
+add_library(telamon::headers ALIAS telamon_headers)
+set_target_properties(telamon_headers PROPERTIES EXPORT_NAME headers)
+target_compile_features(telamon_headers INTERFACE cxx_std_17)
+target_include_directories(
+  telamon_headers INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/csrc/include;${TELAMON_GENERATED_DIR}>"
+                            "$<INSTALL_INTERFACE:${TELAMON_INSTALL_INCLUDEDIR}>")
+install(TARGETS telamon_headers EXPORT telamonTargets)
+
+# telamon_add_library(NAME SOURCES...): a shared library that exports only what is marked, installs beside its headers
+# and is found by others as telamon::NAME.
 function(telamon_add_library name)
   add_library(${name} SHARED ${ARGN})
   add_library(telamon::${name} ALIAS ${name})
-  target_link_libraries(${name} PRIVATE "$<BUILD_INTERFACE:telamon_build>" Threads::Threads)
-  target_compile_features(${name} PUBLIC cxx_std_17)
-  target_include_directories(
-    ${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/csrc/include>" "$<BUILD_INTERFACE:${TELAMON_GENERATED_DIR}>"
-                   "$<INSTALL_INTERFACE:${TELAMON_INSTALL_INCLUDEDIR}>")
+  target_link_libraries(
+    ${name}
+    PUBLIC telamon_headers
+    PRIVATE "$<BUILD_INTERFACE:telamon_build>" Threads::Threads)
   set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
                                            CXX_EXTENSIONS OFF)
   if(NOT SKBUILD) # a wheel cannot hold the symbolic links that a soname wants

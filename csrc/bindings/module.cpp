@@ -47,12 +47,21 @@ PYBIND11_MODULE(_core, m) {
   get_num_threads();
 
   m.attr("__version__") = TELAMON_VERSION;
-  m.def("build_info", &build_info);
-  m.def("available_isas", &available_isa_names);
-  m.def("active_isa", [] { return std::string(isa_name(active_isa())); });
-  m.def("set_isa", &set_isa, py::arg("name"));
-  m.def("get_num_threads", &get_num_threads);
-  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("build_info", &build_info, "How this build was made: compiler, flags, and what was compiled in.");
+  m.def("available_isas", &available_isa_names,
+        "The instruction sets that this build has and this processor can run, the best last.");
+  m.def(
+      "active_isa", [] { return std::string(isa_name(active_isa())); },
+      "The instruction set in use: the best available, or what the environment variable TELAMON_ISA names.");
+  m.def("set_isa", &set_isa, py::arg("name"),
+        "Use another instruction set from now on. For tests and benchmarks: results may differ in the last bit.\n\n"
+        "Raises ValueError if the name is not one of available_isas().");
+  m.def("get_num_threads", &get_num_threads,
+        "The number of threads that long arrays are worked on with: what set_num_threads set, else the environment\n"
+        "variable TELAMON_NUM_THREADS, else OMP_NUM_THREADS, else the processors that this process may use.");
+  m.def("set_num_threads", &set_num_threads, py::arg("n"),
+        "Set the number of threads that long arrays are worked on with, in this process. Results do not depend on it.\n\n"
+        "Raises ValueError if n is less than 1.");
 
 #define TELAMON_CORE(name) \
   if (!bind_##name(m.ptr())) throw py::error_already_set();

@@ -1,16 +1,17 @@
 """Numerical kernels to their full precision, for NumPy, PyTorch, JAX, C++ and CUDA.
 
-==================  ============================================================
+===================  ==================================================================
 ``telamon.special``  logarithms, ratios and derivatives of modified Bessel functions
 ``telamon.stats``    von Mises-Fisher distributions and mixtures, Matern covariances
-``telamon.torch``    the functions of ``special`` on PyTorch tensors, differentiable
+``telamon.torch``    the functions of ``telamon.special`` on PyTorch tensors
 ``telamon.jax``      the same on JAX arrays
 ``telamon.cuda``     the same on any array that lives on an NVIDIA GPU
-==================  ============================================================
+===================  ==================================================================
 
 The submodules are imported when first used, so ``import telamon`` costs little more than NumPy.
 """
 
+import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
@@ -28,7 +29,11 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = ("special", "stats", "torch", "jax", "cuda", "reference")
+_SUBMODULES = ("cuda", "jax", "reference", "special", "stats", "torch")
+
+# LibController is what releases too old to be extended lack.
+if hasattr(_sys.modules.get("threadpoolctl"), "LibController"):
+    register_threadpoolctl()
 
 
 def __getattr__(name: str) -> _ModuleType:

@@ -1,4 +1,4 @@
-"""What a bug report needs, and the library's place in threadpoolctl."""
+"""What a bug report needs, where the C++ parts lie, and the library's place in threadpoolctl."""
 
 import ctypes
 import platform
@@ -15,13 +15,29 @@ INCLUDE_DIR = _PREFIX / "include"
 LIB_DIR = _PREFIX / "lib"
 CMAKE_DIR = LIB_DIR / "cmake" / "telamon"
 
-_PEERS = ("numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "threadpoolctl")
+_PEERS = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "jax",
+    "jaxlib",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "dask",
+    "threadpoolctl",
+)
 
 
 def shared_library(stem: str) -> Path | None:
-    """Where ``libtelamon`` or ``libtelamon_cuda`` lies, or None where this build has none."""
-    suffix = ".dylib" if sys.platform == "darwin" else ".so"
-    path = LIB_DIR / f"lib{stem}{suffix}"
+    """Where for example ``libtelamon_cuda`` lies, or None where this build has none.
+
+    Parameters
+    ----------
+    stem : str
+        The library's name without "lib" and suffix.
+    """
+    path = LIB_DIR / f"lib{stem}{'.dylib' if sys.platform == 'darwin' else '.so'}"
     return path if path.exists() else None
 
 
@@ -33,29 +49,48 @@ def _version_of(distribution: str) -> str | None:
         return None
 
 
-def _cuda() -> str:
-    library = shared_library("telamon_cuda")
-    if library is None:
-        return "not built (install with -C cmake.define.TELAMON_CUDA=ON)"
+def _processor() -> str:
     try:
-        ctypes.CDLL("libcuda.so.1")
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return f"{library}, no NVIDIA driver here"
-    return str(library)
+        return platform.processor()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _devices() -> str:
+    """The GPUs, as NVIDIA's driver names them. Asking it directly needs no CUDA toolkit."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver"
+    version, count = ctypes.c_int(), ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return "NVIDIA driver, but no device"
+    names = []
+    for device in range(count.value):
+        name = ctypes.create_string_buffer(128)
+        driver.cuDeviceGetName(name, len(name), device)
+        names.append(name.value.decode())
+    return f"{', '.join(names)}; driver for CUDA {version.value // 1000}.{version.value % 1000 // 10}"
 
 
 def config() -> dict[str, Any]:
-    """The facts behind `show_config`, as a dictionary of strings, numbers and None."""
+    """The facts behind `show_config`, as a dictionary that JSON can hold."""
     return {
         "telamon": _core.__version__,
-        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "location": str(_PREFIX),
+        "python": f"{platform.python_version()} {platform.python_implementation()}",
         "platform": platform.platform(),
-        "instruction set": f"{_core.active_isa()} (available: {', '.join(_core.available_isas())})",
+        "processor": _processor(),
+        "instruction set": _core.active_isa(),
+        "available": ", ".join(_core.available_isas()),
         "threads": _core.get_num_threads(),
-        "cuda": _cuda(),
+        "GPU": _devices(),
+        "libtelamon_cuda": "yes" if shared_library("telamon_cuda") else "not built",
         "build": _core.build_info(),
         "libraries": {name: _version_of(name) for name in _PEERS},
-        "location": str(_PREFIX),
     }
 
 
@@ -65,30 +100,36 @@ def show_config() -> None:
         if isinstance(value, dict):
             print(f"{key}:")
             for name, item in value.items():
-                print(f"  {name:<16}{item if item is not None else '-'}")
+                print(f"  {name:<16}{item or '-'}")
         else:
             print(f"{key:<18}{value}")
+
+
+_registered = False
 
 
 def register_threadpoolctl() -> None:
     """Make telamon's threads visible to ``threadpoolctl``.
 
-    After this, ``threadpoolctl.threadpool_info()`` lists telamon and ``threadpool_limits(n)`` limits it. ``import
-    telamon`` does it when threadpoolctl has been imported before (scikit-learn imports it, for one); call this when
-    you import threadpoolctl later. Calling it again does nothing.
+    After this, ``threadpoolctl.threadpool_info()`` lists telamon and ``threadpoolctl.threadpool_limits(n)`` limits it.
+    ``import telamon`` does it by itself when threadpoolctl has been imported before, as by scikit-learn; it does not
+    import threadpoolctl for it, so call this where that is imported later. Calling it again does nothing.
 
     Raises
     ------
     ModuleNotFoundError
-        Where threadpoolctl is not installed.
+        If threadpoolctl is not installed.
     """
+    global _registered
+    if _registered:
+        return
     import threadpoolctl
 
-    # Defined here, since the base class is threadpoolctl's and telamon does not depend on it.
+    # Defined here, since the base class is threadpoolctl's, on which telamon does not depend.
     class TelamonController(threadpoolctl.LibController):  # type: ignore[misc]
         user_api = "telamon"
         internal_api = "telamon"
-        filename_prefixes = ("libtelamon.",)
+        filename_prefixes = ("libtelamon.",)  # with the dot: libtelamon_cuda has no threads to limit
         check_symbols = ("telamon_get_num_threads", "telamon_set_num_threads", "telamon_get_version")
 
         def get_num_threads(self) -> int:
@@ -102,5 +143,5 @@ def register_threadpoolctl() -> None:
             function.restype = ctypes.c_char_p
             return str(function().decode())
 
-    if not any(c.internal_api == "telamon" for c in threadpoolctl._ALL_CONTROLLERS):
-        threadpoolctl.register(TelamonController)
+    threadpoolctl.register(TelamonController)
+    _registered = True
