@@ -1,0 +1,1 @@
+from ._vonmises_fisher import vonmises_fisher
