@@ -1,0 +1,72 @@
+"""Tables as text and Markdown, and JSON that is never seen half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .timing import Row
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Write under a temporary name beside ``path``, then rename: a reader sees the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | os.PathLike[str], result: Row) -> None:
+    """Write a result; rounds are kept to four figures, which is more than a timing holds."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.4g}") if value == value and abs(value) != float("inf") else str(value)
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return value
+
+    write_atomically(path, json.dumps(plain(result), indent=1) + "\n")
+
+
+def number(value: float | None) -> str:
+    """Three significant figures without an exponent where that reads well."""
+    if value is None or value != value:
+        return "-"
+    if value == 0 or 0.01 <= abs(value) < 1e6:
+        digits = 3 - len(str(int(abs(value)))) if abs(value) >= 1 else 2
+        return f"{value:,.{max(digits, 0)}f}"
+    return f"{value:.1e}"
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns padded for a terminal; the first column to the left, the others to the right."""
+    body = [list(r) for r in rows]
+    widths = [max(len(r[i]) for r in [list(header), *body]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(
+            c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, body)])
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same as a pipe table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" + " ---: |" * (len(header) - 1)]
+    lines += ["| " + " | ".join(str(c).replace("|", "\\|") for c in r) + " |" for r in rows]
+    return "\n".join(lines)
