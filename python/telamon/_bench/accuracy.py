@@ -105,7 +105,8 @@ def _error(got: Array, table: Table, name: str) -> Array:
 def m1(error: Array, table: Table, name: str) -> Array:
     """Error over max(1, |L|), and over the allowance max(1, w/512) that half an ulp in x makes necessary."""
     allowed = np.maximum(1, np.hypot(table["v"], table["x"]) / 512)
-    return np.divide(error, np.maximum(1, np.abs(table[name])) * allowed)
+    scaled: Array = error / (np.maximum(1, np.abs(table[name])) * allowed)
+    return scaled
 
 
 def m2(error: Array, table: Table, name: str) -> Array:
@@ -115,7 +116,8 @@ def m2(error: Array, table: Table, name: str) -> Array:
 
 def relative(error: Array, table: Table, name: str) -> Array:
     """Error over |truth|, or over the smallest normal number."""
-    return error / np.maximum(np.abs(table[name]), np.finfo(np.float64).tiny)
+    scaled: Array = error / np.maximum(np.abs(table[name]), np.finfo(np.float64).tiny)
+    return scaled
 
 
 def conditioned(error: Array, table: Table, name: str) -> Array:
@@ -131,7 +133,8 @@ def conditioned(error: Array, table: Table, name: str) -> Array:
     slope = ((1 - r) * (1 + r) - (2 * v - 1) * r / x) * x / r
     exact = np.finfo(np.longdouble).eps * (x / r) < 1e-3 * np.abs(slope)
     condition = 1 / np.where(exact, slope, amos)
-    return relative(error, table, name) / np.maximum(1, np.abs(condition).astype(np.float64))
+    scaled: Array = relative(error, table, name) / np.maximum(1, np.abs(condition).astype(np.float64))
+    return scaled
 
 
 def worst(
