@@ -59,9 +59,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("get_num_threads", &get_num_threads,
         "The number of threads that long arrays are worked on with: what set_num_threads set, else the environment\n"
         "variable TELAMON_NUM_THREADS, else OMP_NUM_THREADS, else the processors that this process may use.");
-  m.def("set_num_threads", &set_num_threads, py::arg("n"),
-        "Set the number of threads that long arrays are worked on with, in this process. Results do not depend on it.\n\n"
-        "Raises ValueError if n is less than 1.");
+  m.def(
+      "set_num_threads", &set_num_threads, py::arg("n"),
+      "Set the number of threads that long arrays are worked on with, in this process. Results do not depend on it.\n\n"
+      "Raises ValueError if n is less than 1.");
 
 #define TELAMON_CORE(name) \
   if (!bind_##name(m.ptr())) throw py::error_already_set();

@@ -45,8 +45,12 @@ struct signature<T, In, Out, std::index_sequence<I...>> {
 // the one before. There the array must be walked one element at a time.
 template <std::size_t In, std::size_t Out>
 bool elements_independent(char** args, const npy_intp* steps, npy_intp n) {
-  const auto low = [&](std::size_t i) { return reinterpret_cast<std::intptr_t>(args[i]) + std::min(npy_intp{0}, steps[i] * (n - 1)); };
-  const auto high = [&](std::size_t i) { return reinterpret_cast<std::intptr_t>(args[i]) + std::max(npy_intp{0}, steps[i] * (n - 1)); };
+  const auto low = [&](std::size_t i) {
+    return reinterpret_cast<std::intptr_t>(args[i]) + std::min(npy_intp{0}, steps[i] * (n - 1));
+  };
+  const auto high = [&](std::size_t i) {
+    return reinterpret_cast<std::intptr_t>(args[i]) + std::max(npy_intp{0}, steps[i] * (n - 1));
+  };
   for (std::size_t o = In; o < In + Out; ++o) {
     if (steps[o] == 0 && n > 1) return false;
     for (std::size_t i = 0; i < In; ++i) {

@@ -53,29 +53,30 @@ struct multiversion<void(Args...)> {
 
 }  // namespace telamon::detail
 
-// Not an -march name: those also tune, and compilers disagree about which of them an attribute may hold.
+// clang-format off
+// The attribute names features, not an -march level: those also tune, and compilers disagree about which they accept.
 #if TELAMON_HAS_AVX2
-#define TELAMON_VERSIONS(baseline, avx2, params, ...)          \
-  TELAMON_FLATTEN static void baseline params { __VA_ARGS__ }  \
+#define TELAMON_VERSIONS(baseline, avx2, params, ...)         \
+  TELAMON_FLATTEN static void baseline params { __VA_ARGS__ } \
   TELAMON_FLATTEN __attribute__((target("avx2,fma"))) static void avx2 params { __VA_ARGS__ }
 #define TELAMON_TABLE(baseline, avx2) {{&baseline, &avx2}}
 #else
-#define TELAMON_VERSIONS(baseline, avx2, params, ...) \
-  TELAMON_FLATTEN static void baseline params { __VA_ARGS__ }
+#define TELAMON_VERSIONS(baseline, avx2, params, ...) TELAMON_FLATTEN static void baseline params { __VA_ARGS__ }
 #define TELAMON_TABLE(baseline, avx2) {{&baseline, &baseline}}
 #endif
 
-#define TELAMON_MULTIVERSION(name, params, ...)                         \
-  TELAMON_VERSIONS(name##_baseline, name##_avx2, params, __VA_ARGS__)   \
+#define TELAMON_MULTIVERSION(name, params, ...)                       \
+  TELAMON_VERSIONS(name##_baseline, name##_avx2, params, __VA_ARGS__) \
   static constexpr ::telamon::detail::multiversion<void params> name TELAMON_TABLE(name##_baseline, name##_avx2);
 
-// A class, since a class template is the one thing that can name its own instantiation without repeating the parameters.
+// A class, since only a class template can name its own instantiation without repeating the parameters.
 #define TELAMON_UNWRAP(...) __VA_ARGS__
-#define TELAMON_MULTIVERSION_TEMPLATE(name, template_params, params, ...)                             \
-  namespace {                                                                                         \
-  template <TELAMON_UNWRAP template_params>                                                           \
-  struct name {                                                                                       \
-    TELAMON_VERSIONS(baseline, avx2, params, __VA_ARGS__)                                             \
-    static constexpr ::telamon::detail::multiversion<void params> run TELAMON_TABLE(baseline, avx2);  \
-  };                                                                                                  \
+#define TELAMON_MULTIVERSION_TEMPLATE(name, template_params, params, ...)                            \
+  namespace {                                                                                        \
+  template <TELAMON_UNWRAP template_params>                                                          \
+  struct name {                                                                                      \
+    TELAMON_VERSIONS(baseline, avx2, params, __VA_ARGS__)                                            \
+    static constexpr ::telamon::detail::multiversion<void params> run TELAMON_TABLE(baseline, avx2); \
+  };                                                                                                 \
   }
+// clang-format on

@@ -104,16 +104,17 @@ struct pool {
   }
 
   void run(job& j) {
+    const int helpers = j.open;  // not to be read again unlocked: helpers count it down as they join
     {
       const std::lock_guard lock(mutex);
       try {
-        for (; workers < j.open; ++workers) std::thread(&pool::worker, this).detach();
+        for (; workers < helpers; ++workers) std::thread(&pool::worker, this).detach();
       } catch (const std::system_error&) {
         // No more threads to be had; those that there are do the work.
       }
       current = &j;
     }
-    for (int i = j.open; i > 0; --i) wake.notify_one();
+    for (int i = 0; i < helpers; ++i) wake.notify_one();
     work(j);
     std::unique_lock lock(mutex);
     current = nullptr;  // whoever wakes from now on finds nothing; j lives until those who joined have left
