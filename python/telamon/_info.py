@@ -126,7 +126,7 @@ def register_threadpoolctl() -> None:
     import threadpoolctl
 
     # Defined here, since the base class is threadpoolctl's, on which telamon does not depend.
-    class TelamonController(threadpoolctl.LibController):  # type: ignore[misc]
+    class TelamonController(threadpoolctl.LibController):
         user_api = "telamon"
         internal_api = "telamon"
         filename_prefixes = ("libtelamon.",)  # with the dot: libtelamon_cuda has no threads to limit

@@ -78,7 +78,9 @@ def test_isa_is_chosen_by_call_and_by_environment(isa, restore_isa):
 def test_unknown_isa_is_refused(restore_isa):
     with pytest.raises(ValueError, match=r"avx9000.*baseline"):
         telamon.set_isa("avx9000")
-    assert re.search("ImportError: TELAMON_ISA .*avx9000.*baseline", run_python("import telamon", TELAMON_ISA="avx9000"))
+    assert re.search(
+        "ImportError: TELAMON_ISA .*avx9000.*baseline", run_python("import telamon", TELAMON_ISA="avx9000")
+    )
 
 
 # ---- ufuncs
