@@ -1,7 +1,7 @@
 // log I_v(x) and log K_v(x): telamon's array API and scalar templates, libstdc++, and Boost.Math and GSL where found.
 //
 // Names are function/implementation/set; v and x are uniform in A = [0,150]^2, S = [0,20]^2, B = [0,10^4]^2. The
-// counter ns_per_element is real time an element. One thread, unless TELAMON_NUM_THREADS says otherwise. For a
+// counter per_element is real time an element. One thread, unless TELAMON_NUM_THREADS says otherwise. For a
 // comparison run
 //   bench_special --benchmark_enable_random_interleaving=true --benchmark_repetitions=9
 #include <benchmark/benchmark.h>

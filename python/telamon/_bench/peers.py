@@ -166,12 +166,15 @@ def _wrap(c_function: Any) -> Function:
 
 def load(names: Iterable[str]) -> list[Peer]:
     """Return the peers in ``names`` that are there, in the order of NAMES."""
-    names = [n for n in NAMES if n in set(names)]
+    wanted = {n for n in names if n}
+    if unknown := wanted.difference(NAMES):
+        raise SystemExit(f"telamon bench: no peer is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     peers: list[Peer | None] = []
-    if "scipy" in names:
+    if "scipy" in wanted:
         peers.append(scipy())
-    peers += compiled([n for n in names if n in COMPILED])
-    if "tfp" in names:
+    if in_cxx := [n for n in COMPILED if n in wanted]:
+        peers += compiled(in_cxx)
+    if "tfp" in wanted:
         peers.append(tfp())
     return [p for p in peers if p is not None]
 

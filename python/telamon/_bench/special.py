@@ -109,7 +109,25 @@ def others_on_a(rounds: int, seconds: float) -> list[Row]:
     ]
 
 
-def kappa(rounds: int, seconds: float) -> list[Row]:
+def _root_search(v: Array, r: Array) -> list[float]:
+    """Solve as scipy.stats.vonmises_fisher.fit does; nan where its bracket shows no sign change, as ive underflows."""
+    from scipy.optimize import root_scalar
+    from scipy.special import ive
+
+    def search(order: float, ratio: float) -> float:
+        def excess(k: float) -> float:
+            upper, lower = ive([order, order - 1], k)
+            return float(upper / lower - ratio)
+
+        try:
+            return float(root_scalar(excess, method="brentq", bracket=(1e-8, 1e9)).root)
+        except ValueError:
+            return float("nan")
+
+    return [search(a, b) for a, b in zip(v, r, strict=True)]
+
+
+def kappa(others: list[peers.Peer], rounds: int, seconds: float) -> list[Row]:
     """kappa from the mean resultant length, d = 2..32768, against the root search of scipy.stats' fit."""
 
     def inputs(n: int) -> tuple[Array, Array]:
@@ -122,28 +140,8 @@ def kappa(rounds: int, seconds: float) -> list[Row]:
         return lambda: special.iv_ratioinv(v, r, out=out)
 
     tasks = {"telamon": Task(make, max_n=N)}
-    try:
-        from scipy.optimize import root_scalar
-        from scipy.special import ive
-    except ImportError:
-        pass
-    else:
-
-        def search(v: float, r: float) -> float:
-            def excess(k: float) -> float:
-                upper, lower = ive([v, v - 1], k)
-                return float(upper / lower - r)
-
-            try:
-                return float(root_scalar(excess, method="brentq", bracket=(1e-8, 1e9)).root)
-            except ValueError:  # no sign change: the ratio is nan or 0 where ive underflows
-                return float("nan")
-
-        def make_scipy(n: int) -> Callable[[], object]:
-            v, r = inputs(n)
-            return lambda: [search(a, b) for a, b in zip(v, r, strict=True)]
-
-        tasks["SciPy"] = Task(make_scipy, max_n=64)
+    if any(p.name == "SciPy" for p in others):
+        tasks["SciPy"] = Task(lambda n: partial(_root_search, *inputs(n)), max_n=64)
     times = timing.interleave(tasks, rounds, seconds)
     return [
         {"function": "iv_ratioinv", "who": who, **t, "ratio": timing.ratio(t["ns"], times["telamon"]["ns"])}
@@ -213,7 +211,7 @@ def main(args: argparse.Namespace) -> int:
                 "peers": [{"name": p.name, "version": p.version, "how": p.how} for p in others],
                 "values": values(others, rounds, seconds),
                 "others": others_on_a(rounds, seconds),
-                "kappa": kappa(max(3, rounds // 3), seconds),
+                "kappa": kappa(others, max(3, rounds // 3), seconds),
                 "set_errors": errors_on_sets(others, tables) if tables else [],
                 "errors": accuracy.summary(tables) if tables else [],
                 "threads": threads(rounds, args.quick),
