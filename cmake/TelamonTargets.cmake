@@ -3,7 +3,9 @@ find_package(Threads REQUIRED)
 
 # Without the last two no loop with a square root or a comparison is vectorised. Nothing here changes a result:
 # -ffast-math would, and -march=native would build wheels that die elsewhere.
-set(TELAMON_COMPILE_OPTIONS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -fno-semantic-interposition)
+# Contraction is off so that a loop's vectorised part and its remainder round alike; kernels ask for fma by name.
+set(TELAMON_COMPILE_OPTIONS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=off
+                            -fno-semantic-interposition)
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   list(REMOVE_ITEM TELAMON_COMPILE_OPTIONS -fno-semantic-interposition) # its default; some versions warn of it
 endif()
@@ -35,6 +37,11 @@ install(TARGETS telamon_headers EXPORT telamonTargets)
 # telamon_add_library(NAME SOURCES...): a shared library that exports only what is marked, installs beside its headers
 # and is found by others as telamon::NAME.
 function(telamon_add_library name)
+  foreach(source IN LISTS ARGN)
+    if(NOT EXISTS "${PROJECT_SOURCE_DIR}/${source}")
+      message(FATAL_ERROR "telamon: ${source} is missing; TELAMON_CORES is \"${TELAMON_CORES}\", and each needs its own")
+    endif()
+  endforeach()
   add_library(${name} SHARED ${ARGN})
   add_library(telamon::${name} ALIAS ${name})
   target_link_libraries(
