@@ -34,14 +34,22 @@ target_include_directories(
                             "$<INSTALL_INTERFACE:${TELAMON_INSTALL_INCLUDEDIR}>")
 install(TARGETS telamon_headers EXPORT telamonTargets)
 
+# telamon_core_sources(OUT FOLDER SUFFIX): each core's <core>.<suffix>, which must exist, and its parts <core>_*.<suffix>.
+function(telamon_core_sources out folder suffix)
+  set(sources)
+  foreach(core IN LISTS TELAMON_CORES)
+    if(NOT EXISTS "${PROJECT_SOURCE_DIR}/${folder}/${core}.${suffix}")
+      message(FATAL_ERROR "telamon: ${folder}/${core}.${suffix} is missing, and \"${core}\" is one of TELAMON_CORES")
+    endif()
+    file(GLOB parts CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/${core}_*.${suffix}")
+    list(APPEND sources ${folder}/${core}.${suffix} ${parts})
+  endforeach()
+  set(${out} ${sources} PARENT_SCOPE)
+endfunction()
+
 # telamon_add_library(NAME SOURCES...): a shared library that exports only what is marked, installs beside its headers
 # and is found by others as telamon::NAME.
 function(telamon_add_library name)
-  foreach(source IN LISTS ARGN)
-    if(NOT EXISTS "${PROJECT_SOURCE_DIR}/${source}")
-      message(FATAL_ERROR "telamon: ${source} is missing; TELAMON_CORES is \"${TELAMON_CORES}\", and each needs its own")
-    endif()
-  endforeach()
   add_library(${name} SHARED ${ARGN})
   add_library(telamon::${name} ALIAS ${name})
   target_link_libraries(
