@@ -79,8 +79,7 @@ def _panels(maps: Maps, functions: Functions, label: str, title: str, limits: tu
 
     figure = Figure(figsize=(4.4 * len(functions) + 1, 7.6), layout="constrained")
     FigureCanvasAgg(figure)
-    colours = matplotlib.colormaps["viridis"].copy()
-    colours.set_bad("0.8")
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="0.8")
     axes = figure.subplots(len(NAMES), len(functions), sharex=True, sharey=True, squeeze=False)
     for row, name in enumerate(NAMES):
         for column, who in enumerate(functions):
