@@ -17,6 +17,8 @@
 // libm) stays a baseline call: correct, but slow. The name is a function object holding the versions, so arguments are
 // forwarded without being named again, and a call costs an atomic load and an indirect jump.
 //
+// Inside the body `arch` names the version's arch_traits (core/numeric.hpp), for templates that want to know.
+//
 // The body is any block of statements returning void; lambdas, local classes and class templates are fine, and so are
 // commas. It must not contain preprocessor lines: write TELAMON_SIMD, not #pragma.
 //
@@ -24,6 +26,7 @@
 #pragma once
 
 #include <telamon/core/isa.hpp>
+#include <telamon/core/numeric.hpp>
 
 #include <cstddef>
 
@@ -56,12 +59,22 @@ struct multiversion<void(Args...)> {
 // clang-format off
 // The attribute names features, not an -march level: those also tune, and compilers disagree about which they accept.
 #if TELAMON_HAS_AVX2
-#define TELAMON_VERSIONS(baseline, avx2, params, ...)         \
-  TELAMON_FLATTEN static void baseline params { __VA_ARGS__ } \
-  TELAMON_FLATTEN __attribute__((target("avx2,fma"))) static void avx2 params { __VA_ARGS__ }
+#define TELAMON_VERSIONS(baseline, avx2, params, ...)                            \
+  TELAMON_FLATTEN static void baseline params {                                  \
+    using arch [[maybe_unused]] = ::telamon::native_arch;                        \
+    __VA_ARGS__                                                                  \
+  }                                                                              \
+  TELAMON_FLATTEN __attribute__((target("avx2,fma"))) static void avx2 params {  \
+    using arch [[maybe_unused]] = ::telamon::arch_traits<true>;                  \
+    __VA_ARGS__                                                                  \
+  }
 #define TELAMON_TABLE(baseline, avx2) {{&baseline, &avx2}}
 #else
-#define TELAMON_VERSIONS(baseline, avx2, params, ...) TELAMON_FLATTEN static void baseline params { __VA_ARGS__ }
+#define TELAMON_VERSIONS(baseline, avx2, params, ...)     \
+  TELAMON_FLATTEN static void baseline params {           \
+    using arch [[maybe_unused]] = ::telamon::native_arch; \
+    __VA_ARGS__                                           \
+  }
 #define TELAMON_TABLE(baseline, avx2) {{&baseline, &baseline}}
 #endif
 
