@@ -32,13 +32,14 @@ NAMES = ("scipy", *COMPILED, "tfp")
 
 @dataclass(frozen=True)
 class Peer:
-    """One library. ``float32`` says whether its functions take float32 arrays too."""
+    """One library. ``float32`` says whether it takes float32 arrays too; ``max_n`` bounds an array where sizes cost."""
 
     name: str
     version: str
     how: str
     functions: Mapping[str, Function] = field(repr=False)
     float32: bool = False
+    max_n: int = 1 << 16
 
 
 def _say(message: str) -> None:
@@ -77,7 +78,7 @@ def tfp() -> Peer | None:
         jax: Any = importlib.import_module("jax")
         tfm: Any = importlib.import_module("tensorflow_probability.substrates.jax.math")
     except ImportError:
-        _say("no TFP to compare with; pip install tensorflow-probability jax")
+        _say("no TFP to compare with; pip install tfp-nightly jax")
         return None
     jax.config.update("jax_enable_x64", True)
     log_i = jax.jit(lambda v, x: tfm.log_bessel_ive(v, x) + x)
@@ -90,7 +91,9 @@ def tfp() -> Peer | None:
         return call
 
     version = version_of("tensorflow-probability") or version_of("tfp-nightly") or "?"
-    return Peer("TFP on JAX", version, "log_bessel_ive + x, jitted", {"log_iv": wrap(log_i), "log_kv": wrap(log_k)})
+    functions = {"log_iv": wrap(log_i), "log_kv": wrap(log_k)}
+    # Every further size is compiled anew, for ten seconds.
+    return Peer("TFP on JAX", version, "log_bessel_ive + x, jitted", functions, max_n=2048)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def sample(label: str, n: int, dtype: DTypeLike = np.float64) -> tuple[Array, Ar
     return v.astype(dtype), x.astype(dtype)
 
 
-def _binary(f: peers.Function, label: str, dtype: DTypeLike = np.float64, min_n: int = 16) -> Task:
+def _binary(f: peers.Function, label: str, dtype: DTypeLike = np.float64, min_n: int = 16, max_n: int = N) -> Task:
     """Time f(v, x, out) on a set."""
 
     def make(n: int) -> Callable[[], object]:
@@ -56,7 +56,7 @@ def _binary(f: peers.Function, label: str, dtype: DTypeLike = np.float64, min_n:
         out = np.empty_like(v)
         return lambda: f(v, x, out)
 
-    return Task(make, max_n=N, min_n=min_n)
+    return Task(make, max_n=max_n, min_n=min_n)
 
 
 def _ufunc(name: str) -> peers.Function:
@@ -84,9 +84,9 @@ def values(others: list[peers.Peer], rounds: int, seconds: float) -> list[Row]:
             tasks["telamon", "float32"] = _binary(_ufunc(name), label, np.float32)
             for peer in others:
                 # At least 2,048 points, or a slow peer is judged on a sample too small for the set.
-                tasks[peer.name, "float64"] = _binary(peer.functions[name], label, min_n=2048)
+                tasks[peer.name, "float64"] = _binary(peer.functions[name], label, np.float64, 2048, peer.max_n)
                 if peer.float32:
-                    tasks[peer.name, "float32"] = _binary(peer.functions[name], label, np.float32, min_n=2048)
+                    tasks[peer.name, "float32"] = _binary(peer.functions[name], label, np.float32, 2048)
             times = timing.interleave(tasks, rounds, seconds)
             for (who, dtype), t in times.items():
                 row = {"set": label, "function": name, "who": who, "dtype": dtype, **t}
