@@ -30,13 +30,13 @@ def _rounded(formula: Callable[[], Any]) -> float:
         flint.ctx.prec = saved
 
 
-def _arb(x):
+def _arb(x: float) -> Any:
     import flint
 
     return flint.arb(x)
 
 
-def _log_normalizer(d, kappa):
+def _log_normalizer(d: int, kappa: float) -> Any:
     pi = _arb(0).acos() * 2
     half = _arb(d) / 2
     if kappa == 0:
@@ -45,65 +45,65 @@ def _log_normalizer(d, kappa):
     return (half - 1) * k.log() - half * (2 * pi).log() - k.bessel_i(half - 1).log()
 
 
-def _mean_resultant(d, kappa):
+def _mean_resultant(d: int, kappa: float) -> Any:
     if kappa == 0:
         return _arb(0)
     k, half = _arb(kappa), _arb(d) / 2
     return k.bessel_i(half) / k.bessel_i(half - 1)
 
 
-def log_normalizer(d, kappa):
+def log_normalizer(d: int, kappa: float) -> float:
     """log C_d(kappa), C = kappa^(d/2-1) / ((2 pi)^(d/2) I_{d/2-1}(kappa)); at kappa = 0 one over the sphere's area."""
     return _rounded(lambda: _log_normalizer(d, kappa))
 
 
-def log_normalizer_plus_kappa(d, kappa):
+def log_normalizer_plus_kappa(d: int, kappa: float) -> float:
     """log C_d(kappa) + kappa, the log density at the mean direction."""
     return _rounded(lambda: _log_normalizer(d, kappa) + _arb(kappa))
 
 
-def mean_resultant(d, kappa):
+def mean_resultant(d: int, kappa: float) -> float:
     """A = I_{d/2}(kappa) / I_{d/2-1}(kappa)."""
     return _rounded(lambda: _mean_resultant(d, kappa))
 
 
-def mean_resultant_c(d, kappa):
+def mean_resultant_c(d: int, kappa: float) -> float:
     """1 - A."""
     return _rounded(lambda: 1 - _mean_resultant(d, kappa))
 
 
-def information(d, kappa):
+def information(d: int, kappa: float) -> float:
     """A' = 1 - A^2 - (d - 1) A / kappa; 1/d at kappa = 0."""
 
-    def formula():
+    def formula() -> Any:
         a = _mean_resultant(d, kappa)
         return 1 - a * a - (d - 1) * a / _arb(kappa)
 
     return _rounded(formula) if kappa > 0 else 1.0 / d
 
 
-def entropy(d, kappa):
+def entropy(d: int, kappa: float) -> float:
     """-log C - kappa A."""
     return _rounded(lambda: -_log_normalizer(d, kappa) - _arb(kappa) * _mean_resultant(d, kappa))
 
 
-def kl_divergence(d, kappa1, kappa2, cosine=1.0):
+def kl_divergence(d: int, kappa1: float, kappa2: float, cosine: float = 1.0) -> float:
     """log C(kappa1) - log C(kappa2) + A(kappa1) (kappa1 - kappa2 mu1.mu2)."""
 
-    def formula():
+    def formula() -> Any:
         slope = _arb(kappa1) - _arb(kappa2) * _arb(cosine)
         return _log_normalizer(d, kappa1) - _log_normalizer(d, kappa2) + _mean_resultant(d, kappa1) * slope
 
     return _rounded(formula)
 
 
-def cosine_cdf(w, d, kappa):
+def cosine_cdf(w: float, d: int, kappa: float) -> float:
     """P(mu.x <= w), by the quadrature of (1 - w^2)^((d-3)/2) e^(kappa w) in the angle."""
     import flint
 
     k = flint.acb(kappa)
 
-    def mass(angle):
+    def mass(angle: Any) -> Any:
         lower = flint.acb(angle)
         value = flint.acb.integral(lambda t, _: t.sin() ** (d - 2) * (k * t.cos()).exp(), lower, flint.acb.pi())
         return value.real
@@ -111,7 +111,7 @@ def cosine_cdf(w, d, kappa):
     return float(mass(flint.arb(w).acos()) / mass(0))
 
 
-def _bessel_k(nu, z):
+def _bessel_k(nu: Any, z: Any) -> Any:
     """K_nu(z) as a ball. Arb gives up on large integer orders at small z: there, a nearby order and a wider ball."""
     import flint
 
@@ -123,26 +123,26 @@ def _bessel_k(nu, z):
     return nearby * flint.arb(1, flint.arb(2) ** -(half // 2))  # d log K / d nu is far below 2^(half / 2)
 
 
-def _log_matern(s, nu):
+def _log_matern(s: float, nu: Any) -> Any:
     z = (2 * nu).sqrt() * _arb(s)
     return (1 - nu) * _arb(2).log() - nu.lgamma() + nu * z.log() + _bessel_k(nu, z).log()
 
 
-def log_matern(s, nu):
+def log_matern(s: float, nu: float) -> float:
     """log of 2^(1-nu) / Gamma(nu) z^nu K_nu(z) with z = sqrt(2 nu) s."""
     return _rounded(lambda: _log_matern(s, _arb(nu))) if s else 0.0
 
 
-def matern(s, nu):
+def matern(s: float, nu: float) -> float:
     """2^(1-nu) / Gamma(nu) z^nu K_nu(z) with z = sqrt(2 nu) s, DLMF 10.25; 1 at s = 0."""
     return _rounded(lambda: _log_matern(s, _arb(nu)).exp()) if s else 1.0
 
 
-def matern_dnu(s, nu):
+def matern_dnu(s: float, nu: float) -> float:
     """Derivative of `matern` in nu: a central difference whose step is far below the precision kept."""
     import flint
 
-    def formula():
+    def formula() -> Any:
         h = flint.arb(2) ** (-(flint.ctx.prec // 4))
         high, low = _log_matern(s, _arb(nu) + h), _log_matern(s, _arb(nu) - h)
         slope = (high.exp() - low.exp()) / (2 * h)
@@ -152,10 +152,10 @@ def matern_dnu(s, nu):
     return _rounded(formula) if s else 0.0
 
 
-def matern_dr(s, nu):
-    """Derivative of `matern` in s = r / length_scale: -sqrt(2 nu) 2^(1-nu) / Gamma(nu) z^nu K_{nu-1}(z), DLMF 10.29.4."""
+def matern_dr(s: float, nu: float) -> float:
+    """Derivative of `matern` in s: -sqrt(2 nu) 2^(1-nu) / Gamma(nu) z^nu K_{nu-1}(z), DLMF 10.29.4."""
 
-    def formula():
+    def formula() -> Any:
         nu_ = _arb(nu)
         z = (2 * nu_).sqrt() * _arb(s)
         log_scale = (1 - nu_) * _arb(2).log() - nu_.lgamma() + nu_ * z.log()

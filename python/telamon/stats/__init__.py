@@ -7,13 +7,13 @@
 `matern`, `matern_grad`, `matern_kernel`
     Matern covariance of any smoothness, with derivatives.
 
-Needs NumPy only. The mixture is a `sklearn.base.BaseEstimator` where scikit-learn is installed, and is imported when first
-asked for, so that importing this module imports neither SciPy nor scikit-learn.
+Needs NumPy only. The mixture is a `sklearn.base.BaseEstimator` where scikit-learn is installed; it is imported when
+first asked for, so importing this module imports neither SciPy nor scikit-learn.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._matern import MaternGradient, matern, matern_grad, matern_kernel
 from ._vonmises_fisher import VonMisesFisher, VonMisesFisherFit, VonMisesFisherFrozen, vonmises_fisher
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in ("SufficientStatistics", "VonMisesFisherMixture"):
         from . import _mixture
 
@@ -43,5 +43,5 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

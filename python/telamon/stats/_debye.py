@@ -16,6 +16,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from ._validation import Array
+
 MIN_ORDER = 50.0  #: smallest order at which `TERMS` terms leave an error below eps / 2
 TERMS = 9
 
@@ -54,7 +56,7 @@ def _polynomials() -> list[list[Fraction]]:
 
 
 @functools.cache
-def coefficients() -> list[tuple[float, np.ndarray]]:
+def coefficients() -> list[tuple[float, Array]]:
     """For k = 1..TERMS the pair D_k(1) and R_k, where D_k(q) = D_k(1) - (1 - q) R_k(q), R_k with ascending powers."""
     out = []
     for dk in _polynomials():
@@ -67,14 +69,14 @@ def coefficients() -> list[tuple[float, np.ndarray]]:
     return out
 
 
-def _horner(coefs, q):
+def _horner(coefs: Array, q: Array) -> Array:
     value = np.full_like(q, coefs[-1])
     for c in coefs[-2::-1]:
         value = value * q + c
     return value
 
 
-def difference(order, u, sign):
+def difference(order: Array, u: Array, sign: int) -> Array:
     """sum_k sign^k (D_k(q) w^-k - D_k(1) v^-k) for v = `order`, w = v (1 + 2 u); 0 at u = 0.
 
     Parameters
@@ -94,7 +96,7 @@ def difference(order, u, sign):
     return total
 
 
-def difference_dorder(order, u, sign):
+def difference_dorder(order: Array, u: Array, sign: int) -> Array:
     """Derivative of `difference` in the order v with x^2 / v held fixed, as the Matern covariance needs it.
 
     Then d tau / d v = -2 u (1 + u) / (v tau), where tau = w / v = 1 + 2 u.
@@ -118,7 +120,7 @@ def difference_dorder(order, u, sign):
     return total / order
 
 
-def log_series_second(order, x):
+def log_series_second(order: float, x: Array) -> Array:
     """Second derivative in x of log(I_v(x) / x^v), v = `order` >= MIN_ORDER: positive, and 1 / (2 v + 2) at x = 0.
 
     The lead gives v / (w (w + v)), -log(w)/2 gives (x^2 - v^2) / (2 w^4), and a term c q^j w^-k = c v^(2 j) w^-m with
@@ -135,12 +137,11 @@ def log_series_second(order, x):
     return (p * (w / (w + order)) + (0.5 * (one_minus_q - q) + total) / w) / w
 
 
-def log1pmx(u):
+def log1pmx(u: Array) -> Array:
     """log(1 + u) - u for u >= 0, without cancellation at small u.
 
     With y = u / (2 + u): log(1 + u) = 2 atanh(y), and 2 y - u = -u^2 / (2 + u).
     """
-    u = np.asarray(u, dtype=np.float64)
     small = np.minimum(u, 0.5)
     y = small / (2 + small)
     y2 = y * y

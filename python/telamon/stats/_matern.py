@@ -1,15 +1,17 @@
-"""The Matern covariance of any smoothness, with its derivatives in the smoothness, the length scale and the distance."""
+"""The Matern covariance of any smoothness, with derivatives in the smoothness, the length scale and the distance."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from telamon import special
 
 from . import _debye, _validation
+from ._validation import Array
 
 _BLOCK = 1 << 16
 
@@ -17,23 +19,24 @@ _BLOCK = 1 << 16
 class MaternGradient(NamedTuple):
     """What `matern_grad` returns: arrays of one shape and dtype."""
 
-    value: np.ndarray
-    dnu: np.ndarray
-    dlength_scale: np.ndarray
-    dr: np.ndarray
+    value: Array
+    dnu: Array
+    dlength_scale: Array
+    dr: Array
 
 
-def _digamma(x):
+def _digamma(x: Array) -> Array:
     """psi(x), 0 < x <= 2.5: DLMF 5.5.2 up to x >= 12, then 5.11.2."""
     shift = np.zeros_like(x)
     for j in range(12):
         shift = shift + 1 / (x + j)
     y = 1 / (x + 12) ** 2
     tail = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * 691 / 32760)))))
-    return np.log(x + 12) - 0.5 / (x + 12) - tail - shift
+    psi: Array = np.log(x + 12) - 0.5 / (x + 12) - tail - shift
+    return psi
 
 
-def _low_order(nu, s, gradient):
+def _low_order(nu: Array, s: Array, gradient: bool) -> tuple[Array, Array]:
     """log M and, with `gradient`, its derivative in nu at fixed s; nu < 50, s > 0.
 
     M_b(z) with b = nu - n in (0, 2.5] comes from log K_b; then n steps of the recurrence 10.29.1, which reads
@@ -71,7 +74,7 @@ def _low_order(nu, s, gradient):
     return log_m, slope
 
 
-def _high_order(nu, s, gradient):
+def _high_order(nu: Array, s: Array, gradient: bool) -> tuple[Array, Array]:
     """The same for nu >= 50, from Debye's expansion less its limit at s = 0; nu = inf is the Gaussian."""
     a = s * np.sqrt(2 / nu)
     tau = np.hypot(1.0, a)
@@ -85,7 +88,7 @@ def _high_order(nu, s, gradient):
     return np.where(gaussian, -0.5 * s * s, log_m), np.where(gaussian, 0.0, slope)
 
 
-def _block(nu, s, gradient):
+def _block(nu: Array, s: Array, gradient: bool) -> tuple[Array, ...]:
     """M, dM/dnu and dM/ds for one block of distances s; nu has the shape of s or (1,)."""
     inner = (s > 0) & (s < 1e150)
     x = np.where(inner, s, 1.0)
@@ -110,7 +113,7 @@ def _block(nu, s, gradient):
     return np.where(inner, value, s == 0), np.where(inner, value * slope, 0.0), np.where(inner, value * ds, outer)
 
 
-def _positive(value, name, allow_zero=False, allow_inf=False):
+def _positive(value: ArrayLike, name: str, allow_zero: bool = False, allow_inf: bool = False) -> Array:
     array = _validation.real_array(value, name)
     good = (array >= 0 if allow_zero else array > 0) & ((array < np.inf) | allow_inf)
     if not good.all():
@@ -120,32 +123,37 @@ def _positive(value, name, allow_zero=False, allow_inf=False):
     return array.astype(np.float64, copy=False)
 
 
-def _evaluate(r, nu, length_scale, variance, gradient):
-    dtype = np.result_type(*(v if isinstance(v, (int, float)) else np.asarray(v) for v in (r, nu, length_scale, variance)))
-    dtype = np.float32 if dtype in (np.float32, np.float16) else np.float64
-    r = _positive(r, "r", allow_zero=True, allow_inf=True)
-    nu = _positive(nu, "nu", allow_inf=True)
-    length_scale = _positive(length_scale, "length_scale")
-    variance = _positive(variance, "variance", allow_zero=True)
+def _evaluate(r: ArrayLike, nu: ArrayLike, length_scale: ArrayLike, variance: ArrayLike, gradient: bool) -> list[Any]:
+    arrays = (
+        _positive(r, "r", allow_zero=True, allow_inf=True),
+        _positive(nu, "nu", allow_inf=True),
+        _positive(length_scale, "length_scale"),
+        _positive(variance, "variance", allow_zero=True),
+    )
+    given = (r, nu, length_scale, variance)
+    common = np.result_type(*(value if isinstance(value, (int, float)) else np.asarray(value) for value in given))
+    dtype = np.float32 if common in (np.float32, np.float16) else np.float64
     try:
-        shape = np.broadcast_shapes(r.shape, nu.shape, length_scale.shape, variance.shape)
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
-        shapes = f"{r.shape}, {nu.shape}, {length_scale.shape}, {variance.shape}"
-        raise ValueError(f"'r', 'nu', 'length_scale' and 'variance' do not broadcast: their shapes are {shapes}.") from None
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(
+            f"'r', 'nu', 'length_scale', 'variance' do not broadcast; their shapes are {shapes}."
+        ) from None
 
-    def flat(array):
+    def flat(array: Array) -> Array:
         return array.reshape(1) if array.size == 1 else np.broadcast_to(array, shape).reshape(-1)
 
-    def part(array, block):
+    def part(array: Array, block: slice) -> Array:
         return array if array.size == 1 else array[block]
 
     size = math.prod(shape)
-    r, nu, length_scale, variance = flat(r), flat(nu), flat(length_scale), flat(variance)
+    distance, order, lengths, variances = (flat(array) for array in arrays)
     out = [np.empty(size, dtype) for _ in range(4 if gradient else 1)]
     for block in _validation.chunks(size, 1, _BLOCK):
-        n, length, scale = (part(array, block) for array in (nu, length_scale, variance))
+        n, length, scale = (part(array, block) for array in (order, lengths, variances))
         with np.errstate(over="ignore"):
-            s = np.broadcast_to(part(r, block) / length, (block.stop - block.start,))
+            s = np.broadcast_to(part(distance, block) / length, (block.stop - block.start,))
         results = _block(n, s, gradient)
         out[0][block] = scale * results[0]
         if gradient:
@@ -157,7 +165,7 @@ def _evaluate(r, nu, length_scale, variance, gradient):
     return [array.reshape(shape)[()] for array in out]
 
 
-def matern(r, nu, length_scale=1.0, variance=1.0):
+def matern(r: ArrayLike, nu: ArrayLike, length_scale: ArrayLike = 1.0, variance: ArrayLike = 1.0) -> Any:
     r"""Matern covariance of any smoothness.
 
     .. math:: k(r) = \sigma^2 \frac{2^{1-\nu}}{\Gamma(\nu)} z^\nu K_\nu(z), \qquad z = \sqrt{2\nu}\, r / \ell
@@ -206,7 +214,9 @@ def matern(r, nu, length_scale=1.0, variance=1.0):
     return _evaluate(r, nu, length_scale, variance, False)[0]
 
 
-def matern_grad(r, nu, length_scale=1.0, variance=1.0):
+def matern_grad(
+    r: ArrayLike, nu: ArrayLike, length_scale: ArrayLike = 1.0, variance: ArrayLike = 1.0
+) -> MaternGradient:
     r"""`matern` together with its derivatives in nu, length_scale and r.
 
     .. math:: \frac{\partial k}{\partial r} = -\frac{\sqrt{2\nu}}{\ell} \frac{K_{\nu-1}(z)}{K_\nu(z)} k, \qquad
@@ -237,7 +247,14 @@ def matern_grad(r, nu, length_scale=1.0, variance=1.0):
     return MaternGradient(*_evaluate(r, nu, length_scale, variance, True))
 
 
-def matern_kernel(x, y=None, *, nu=1.5, length_scale=1.0, variance=1.0):
+def matern_kernel(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    nu: float = 1.5,
+    length_scale: ArrayLike = 1.0,
+    variance: float = 1.0,
+) -> Array:
     """Matern covariance matrix between the rows of `x` and the rows of `y`.
 
     Distances are summed from differences of coordinates, so they are accurate between close points.
@@ -274,11 +291,12 @@ def matern_kernel(x, y=None, *, nu=1.5, length_scale=1.0, variance=1.0):
     if scales.ndim > 1 or scales.size not in (1, x.shape[1]):
         raise ValueError(f"'length_scale' must be a number or have {x.shape[1]} entries, got shape {scales.shape}.")
     square = np.zeros((len(x), len(y)))
-    for column, other, scale in zip(x.T, y.T, np.broadcast_to(scales, (x.shape[1],))):
+    for column, other, scale in zip(x.T, y.T, np.broadcast_to(scales, (x.shape[1],)), strict=True):
         difference = np.subtract.outer(column.astype(np.float64) / scale, other.astype(np.float64) / scale)
         difference *= difference
         square += difference
     distance = np.sqrt(square, out=square)
     if np.result_type(x, y) == np.float32:
         distance = distance.astype(np.float32)
-    return matern(distance, nu, 1.0, variance)
+    covariance: Array = matern(distance, nu, 1.0, variance)
+    return covariance

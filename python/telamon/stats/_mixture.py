@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
-import sys
-import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _sphere, _validation
+from ._progress import Progress
+from ._sklearn import BaseEstimator, ConvergenceWarning, DensityMixin, NotFittedError, validate_data
+from ._validation import Array, Random
 from ._vonmises_fisher import sample
-
-try:
-    from sklearn.base import BaseEstimator, DensityMixin
-    from sklearn.exceptions import ConvergenceWarning, NotFittedError
-    from sklearn.utils.validation import validate_data
-except ImportError:  # the same conventions without scikit-learn
-    validate_data = None
-
-    class NotFittedError(ValueError, AttributeError):
-        """The estimator has no parameters yet."""
-
-    class ConvergenceWarning(UserWarning):
-        """EM stopped at max_iter."""
-
-    class DensityMixin:
-        """Nothing to add."""
-
-    class BaseEstimator:
-        """get_params and set_params, as scikit-learn has them."""
-
-        def get_params(self, deep=True):
-            """The constructor's arguments."""
-            return {name: getattr(self, name) for name in list(inspect.signature(type(self).__init__).parameters)[1:]}
-
-        def set_params(self, **params):
-            """Set constructor arguments; returns self."""
-            known = self.get_params()
-            for name, value in params.items():
-                if name not in known:
-                    raise ValueError(f"Invalid parameter {name!r}; valid parameters are {sorted(known)}.")
-                setattr(self, name, value)
-            return self
 
 
 @dataclass(frozen=True)
@@ -63,14 +34,14 @@ class SufficientStatistics:
         Number of vectors.
     """
 
-    weight: np.ndarray
-    resultant: np.ndarray
+    weight: Array
+    resultant: Array
     log_likelihood: float
     n_samples: int
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> SufficientStatistics:
         if not isinstance(other, SufficientStatistics):
-            return self if isinstance(other, numbers.Number) and other == 0 else NotImplemented
+            return self if isinstance(other, int) and other == 0 else NotImplemented
         if self.resultant.shape != other.resultant.shape:
             raise ValueError(f"statistics of shapes {self.resultant.shape} and {other.resultant.shape} do not add up.")
         return SufficientStatistics(
@@ -83,44 +54,9 @@ class SufficientStatistics:
     __radd__ = __add__
 
     @property
-    def mean_log_likelihood(self):
+    def mean_log_likelihood(self) -> float:
         """Weighted mean of log p(x), what `VonMisesFisherMixture.lower_bound_` is."""
         return self.log_likelihood / float(self.weight.sum())
-
-
-class _Progress:
-    """One line on stderr, redrawn: a bar, the log-likelihood, its change, and the time left."""
-
-    def __init__(self, enabled, n_init, max_iter, tol):
-        self.enabled, self.n_init, self.max_iter, self.tol = enabled, n_init, max_iter, tol
-        self.start, self.iterations, self.last = time.monotonic(), 0, -np.inf
-        self.tty = enabled and sys.stderr.isatty()
-
-    def update(self, init, iteration, bound, change, previous_change, done=False):
-        """Show the state after an iteration; at most ten times a second on a terminal, else every two seconds."""
-        if not self.enabled:
-            return
-        self.iterations += 1
-        now = time.monotonic()
-        if not done and now - self.last < (0.1 if self.tty else 2.0):
-            return
-        self.last = now
-        left = self.max_iter - iteration
-        if self.tol > 0 and 0 < abs(change) < abs(previous_change) < np.inf:  # the change shrinks geometrically
-            rate = np.log(abs(previous_change / change))
-            left = min(left, max(0.0, np.log(abs(change) / self.tol) / rate))
-        left = 0 if done else left
-        per_init = iteration + left
-        seconds = (now - self.start) / self.iterations * (left + per_init * (self.n_init - init - 1))
-        filled = round(20 * iteration / max(per_init, 1))
-        line = (
-            f"init {init + 1}/{self.n_init} [{'#' * filled}{'.' * (20 - filled)}] iteration {iteration} "
-            f"log-likelihood {bound:.6g} change {change:.1e} about {seconds:.0f} s left"
-        )
-        sys.stderr.write(f"\r{line:<110}" if self.tty else line + "\n")
-        if done and self.tty:
-            sys.stderr.write("\n")
-        sys.stderr.flush()
 
 
 class VonMisesFisherMixture(DensityMixin, BaseEstimator):
@@ -207,22 +143,22 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weights_init=None,
-        means_init=None,
-        kappas_init=None,
-        max_kappa=None,
-        normalize="warn",
-        chunk_size=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str | ArrayLike = "kmeans",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        kappas_init: ArrayLike | None = None,
+        max_kappa: float | None = None,
+        normalize: bool | str = "warn",
+        chunk_size: int | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.tol = tol
         self.max_iter = max_iter
@@ -238,9 +174,18 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         self.warm_start = warm_start
         self.verbose = verbose
 
+    weights_: Array
+    means_: Array
+    kappas_: Array
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    n_features_in_: int
+
     # ------------------------------------------------------------------------------------------------ the boundary
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         for name, least in (("n_components", 1), ("max_iter", 1), ("n_init", 1)):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < least:
@@ -249,15 +194,16 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             raise ValueError(f"'chunk_size' must be None or an integer >= 1, got {self.chunk_size!r}.")
         if not (isinstance(self.tol, numbers.Real) and self.tol >= 0):
             raise ValueError(f"'tol' must be a number >= 0, got {self.tol!r}.")
-        if self.max_kappa is not None and not (isinstance(self.max_kappa, numbers.Real) and 0 < self.max_kappa < np.inf):
-            raise ValueError(f"'max_kappa' must be None or a positive finite number, got {self.max_kappa!r}.")
+        limit = 1.0 if self.max_kappa is None else self.max_kappa
+        if not (isinstance(limit, numbers.Real) and 0 < limit < np.inf):
+            raise ValueError(f"'max_kappa' must be None or a positive finite number, got {limit!r}.")
         if not (isinstance(self.normalize, (bool, np.bool_)) or self.normalize == "warn"):
             raise ValueError(f"'normalize' must be 'warn', True or False, got {self.normalize!r}.")
         names = ("kmeans", "k-means++", "random", "random_from_data")
         if isinstance(self.init_params, str) and self.init_params not in names:
             raise ValueError(f"'init_params' must be one of {names} or an array, got {self.init_params!r}.")
 
-    def _validate(self, x, reset=False):
+    def _validate(self, x: Any, reset: bool = False) -> tuple[Array, Array]:
         """The data as a real matrix, and one over the norms of its rows."""
         if validate_data is not None:
             x = validate_data(self, x, reset=reset, dtype=[np.float64, np.float32], ensure_min_features=1 + reset)
@@ -288,23 +234,25 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
                 raise ValueError(f"{text}; scale them, or pass normalize=True.")
         return x, 1 / norms
 
-    def _require_fitted(self):
+    def _require_fitted(self) -> None:
         if not hasattr(self, "means_"):
             raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'initialize'.")
 
-    def _blocks(self, x):
+    def _blocks(self, x: Array) -> Iterator[slice]:
         return _validation.chunks(len(x), max(x.shape[1], self.n_components), self.chunk_size)
 
     # ------------------------------------------------------------------------------------------------ EM
 
-    def _log_joint(self, block, inverse):
+    def _log_joint(self, block: Array, inverse: Array) -> Array:
         """log (pi_k f_k(x_i)) for a block of rows."""
         log_norm = _sphere.log_series(self.means_.shape[1], self.kappas_)[1] - _sphere.log_area(self.means_.shape[1])
         cosine = self._cosines(block, inverse, self.means_)
         with np.errstate(divide="ignore"):
-            return np.log(self.weights_) + log_norm + self.kappas_ * (np.minimum(cosine, 1.0) - 1)
+            constant = np.log(self.weights_) + log_norm
+        joint: Array = constant + self.kappas_ * (np.minimum(cosine, 1.0) - 1)
+        return joint
 
-    def _posterior(self, block, inverse):
+    def _posterior(self, block: Array, inverse: Array) -> tuple[Array, Array]:
         """Responsibilities and log p(x) for a block of rows."""
         joint = self._log_joint(block, inverse)
         top = joint.max(axis=1)
@@ -314,7 +262,13 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         joint /= total[:, None]
         return joint, top + np.log(total)
 
-    def _accumulate(self, x, inverse, weights, responsibilities):
+    def _accumulate(
+        self,
+        x: Array,
+        inverse: Array,
+        weights: Array | None,
+        responsibilities: Callable[[slice], tuple[Array, Array | None]],
+    ) -> SufficientStatistics:
         """Sum over blocks; `responsibilities` takes a slice and gives an array and log p(x), or None for the latter."""
         d = x.shape[1]
         weight, resultant, likelihood = np.zeros(self.n_components), np.zeros((self.n_components, d)), 0.0
@@ -328,10 +282,10 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
                 likelihood += float(log_p.sum() if weights is None else log_p @ weights[block])
         return SufficientStatistics(weight, resultant, likelihood, len(x))
 
-    def _e_step(self, x, inverse, weights):
+    def _e_step(self, x: Array, inverse: Array, weights: Array | None) -> SufficientStatistics:
         return self._accumulate(x, inverse, weights, lambda block: self._posterior(x[block], inverse[block]))
 
-    def partial_stats(self, X, sample_weight=None):
+    def partial_stats(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> SufficientStatistics:
         """E step on part of the data: what `m_step` needs, to be added up over the parts.
 
         Parameters
@@ -353,7 +307,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         x, inverse = self._validate(X)
         return self._e_step(x, inverse, _validation.weight_vector(sample_weight, len(x), "sample_weight"))
 
-    def m_step(self, stats):
+    def m_step(self, stats: SufficientStatistics) -> VonMisesFisherMixture:
         """Update the parameters from the statistics of all the data.
 
         Parameters
@@ -386,14 +340,21 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
     # ------------------------------------------------------------------------------------------------ start
 
     @staticmethod
-    def _cosines(block, inverse, directions):
-        return (block.astype(np.float64, copy=False) @ directions.T) * inverse[:, None]
+    def _cosines(block: Array, inverse: Array, directions: Array) -> Array:
+        cosines: Array = block.astype(np.float64, copy=False) @ directions.T
+        cosines *= inverse[:, None]
+        return cosines
 
-    def _seeds(self, x, inverse, weights, rng):
-        """Rows drawn by k-means++ with 1 - cosine for the squared distance; the best of a few candidates each time."""
+    def _seeds(self, x: Array, inverse: Array, weights: Array | None, rng: Random) -> Array:
+        """Rows drawn by k-means++ with 1 - cosine for the squared distance; the best of some candidates each time.
+
+        In high dimension all distances are nearly alike, so a draw says little and the candidates decide: eight more
+        than the customary 2 + log k.
+        """
         w = np.ones(len(x)) if weights is None else weights
-        trials = 2 + int(np.log(self.n_components))
-        chosen, distance = [], np.ones(len(x))
+        trials = 10 + int(np.log(self.n_components))
+        chosen: list[Array] = []
+        distance = np.ones(len(x))
         for k in range(self.n_components):
             mass = np.cumsum(w * distance)
             if not mass[-1] > 0:  # fewer distinct rows than components
@@ -401,16 +362,18 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             draws = rng.random(trials if k else 1) * mass[-1]
             candidates = np.minimum(np.searchsorted(mass, draws, side="right"), len(x) - 1)
             rows = x[candidates].astype(np.float64) * inverse[candidates, None]
-            new = np.empty((len(x), len(rows)))
-            for block in self._blocks(x):
+            potential = np.zeros(len(rows))
+            for block in self._blocks(x) if len(rows) > 1 else ():
                 far = np.maximum(1 - self._cosines(x[block], inverse[block], rows), 0.0)
-                new[block] = np.minimum(far, distance[block, None]) if k else far
-            best = int(np.argmin(w @ new))
-            chosen.append(rows[best])
-            distance = new[:, best]
+                potential += w[block] @ np.minimum(far, distance[block, None])
+            best = rows[np.argmin(potential)]
+            chosen.append(best)
+            for block in self._blocks(x):
+                far = np.maximum(1 - self._cosines(x[block], inverse[block], best[None])[:, 0], 0.0)
+                distance[block] = np.minimum(far, distance[block]) if k else far
         return np.array(chosen)
 
-    def _start(self, x, inverse, weights, rng):
+    def _start(self, x: Array, inverse: Array, weights: Array | None, rng: Random) -> None:
         """Set the parameters at which EM starts."""
         n, k, kind = len(x), self.n_components, self.init_params
         for name in ("weights_", "means_", "kappas_"):
@@ -426,7 +389,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             self.m_step(self._accumulate(x, inverse, weights, lambda block: (given[block], None)))
         elif kind == "random":
 
-            def share(block):
+            def share(block: slice) -> tuple[Array, None]:
                 drawn = rng.random((block.stop - block.start, k))
                 return drawn / drawn.sum(axis=1, keepdims=True), None
 
@@ -441,10 +404,12 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             self.m_step(self._spherical_kmeans(x, inverse, weights, centres, 20 if kind == "kmeans" else 0))
         self._given_start(x.shape[1])
 
-    def _spherical_kmeans(self, x, inverse, weights, centres, iterations):
+    def _spherical_kmeans(
+        self, x: Array, inverse: Array, weights: Array | None, centres: Array, iterations: int
+    ) -> SufficientStatistics:
         """Statistics of the rows assigned to the nearest centre, after some iterations of Lloyd's algorithm."""
 
-        def assign(block):
+        def assign(block: slice) -> tuple[Array, None]:
             nearest = np.argmax(self._cosines(x[block], inverse[block], centres), axis=1)
             return (nearest[:, None] == np.arange(self.n_components)).astype(np.float64), None
 
@@ -459,7 +424,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         self.means_, self.kappas_ = centres, np.zeros(self.n_components)  # what an empty component keeps
         return stats
 
-    def _given_start(self, d):
+    def _given_start(self, d: int) -> None:
         """Replace the start by weights_init, means_init and kappas_init where they are given."""
         k = self.n_components
         for name, shape in (("weights_init", (k,)), ("means_init", (k, d)), ("kappas_init", (k,))):
@@ -474,12 +439,11 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
                 value = _validation.normalized(value)
             elif (value < 0).any():
                 raise ValueError(f"'{name}' must not be negative, got {value.min():.6g}.")
-            elif name == "weights_init":
-                if not np.isclose(value.sum(), 1):
-                    raise ValueError(f"'weights_init' must sum to 1, got {value.sum():.6g}.")
+            elif name == "weights_init" and not np.isclose(value.sum(), 1):
+                raise ValueError(f"'weights_init' must sum to 1, got {value.sum():.6g}.")
             setattr(self, name.replace("init", ""), value)
 
-    def initialize(self, X, sample_weight=None):
+    def initialize(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> VonMisesFisherMixture:
         """Set the parameters as `fit` does before its first EM step, for an EM that runs elsewhere.
 
         Parameters
@@ -496,7 +460,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         self._start(x, inverse, weights, _validation.random_generator(self.random_state))
         return self
 
-    def _training_data(self, X, sample_weight):
+    def _training_data(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array, Array | None]:
         self._check_parameters()
         x, inverse = self._validate(X, reset=True)
         if len(x) < self.n_components:
@@ -505,7 +469,7 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
 
     # ------------------------------------------------------------------------------------------------ the estimator
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> VonMisesFisherMixture:
         """Estimate the parameters by EM.
 
         Parameters
@@ -531,24 +495,24 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
         rng = _validation.random_generator(self.random_state)
         warm = self.warm_start and getattr(self, "means_", np.empty(0)).shape == (self.n_components, x.shape[1])
         n_init = 1 if warm else self.n_init
-        progress = _Progress(bool(self.verbose), n_init, self.max_iter, self.tol)
-        best = None
+        progress = Progress(bool(self.verbose), n_init, self.max_iter, self.tol)
+        best: dict[str, Any] = {}
         for init in range(n_init):
             if not warm:
                 self._start(x, inverse, weights, rng)
             run = self._run(x, inverse, weights, progress, init)
-            if best is None or run["lower_bound_"] > best["lower_bound_"]:
+            if not best or run["lower_bound_"] > best["lower_bound_"]:
                 best = run
         self.__dict__.update(best)
         if not self.converged_:
             warnings.warn(
-                f"EM did not converge in max_iter={self.max_iter} iterations; raise max_iter or tol, or check the data.",
+                f"EM did not converge in max_iter={self.max_iter} iterations; raise max_iter or tol, or check X.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return self
 
-    def _run(self, x, inverse, weights, progress, init):
+    def _run(self, x: Array, inverse: Array, weights: Array | None, progress: Progress, init: int) -> dict[str, Any]:
         """EM from the current parameters. The bound is evaluated after each M step, so it belongs to the result."""
         stats = self._e_step(x, inverse, weights)
         bounds, change, converged = [stats.mean_log_likelihood], np.inf, False
@@ -571,11 +535,11 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             "lower_bounds_": bounds[1:],
         }
 
-    def fit_predict(self, X, y=None, sample_weight=None):
+    def fit_predict(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Array:
         """`fit`, then the label of each row."""
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def _each_block(self, X, columns, function):
+    def _each_block(self, X: ArrayLike, columns: int, function: Callable[[Array, Array], Array]) -> Array:
         self._require_fitted()
         x, inverse = self._validate(X)
         out = np.empty((len(x), columns) if columns else len(x))
@@ -583,25 +547,25 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             out[block] = function(x[block], inverse[block])
         return out
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Array:
         """log p(x) of each row, shape (n,)."""
         return self._each_block(X, 0, lambda x, inverse: self._posterior(x, inverse)[1])
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean of `score_samples`."""
         return float(self.score_samples(X).mean())
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Posterior probabilities of the components, shape (n, n_components)."""
         self._require_fitted()
         return self._each_block(X, len(self.weights_), lambda x, inverse: self._posterior(x, inverse)[0])
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """Index of the most probable component, shape (n,)."""
         labels = self._each_block(X, 0, lambda x, inverse: self._log_joint(x, inverse).argmax(axis=1))
         return labels.astype(np.intp)
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Random vectors from the mixture.
 
         Parameters
@@ -620,18 +584,19 @@ class VonMisesFisherMixture(DensityMixin, BaseEstimator):
             raise ValueError(f"'n_samples' must be an integer >= 1, got {n_samples!r}.")
         rng = _validation.random_generator(self.random_state)
         counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
-        parts = [sample(mu, kappa, n, rng) for mu, kappa, n in zip(self.means_, self.kappas_.tolist(), counts)]
+        parts = [
+            sample(mu, kappa, n, rng) for mu, kappa, n in zip(self.means_, self.kappas_.tolist(), counts, strict=True)
+        ]
         return np.concatenate(parts), np.repeat(np.arange(len(counts)), counts)
 
-    def _n_parameters(self):
-        k, d = self.means_.shape
-        return k * d + k - 1
+    def _n_parameters(self) -> int:
+        return self.means_.size + len(self.means_) - 1  # d - 1 for a direction, a kappa, and weights that sum to 1
 
-    def bic(self, X):
+    def bic(self, X: ArrayLike) -> float:
         """Bayesian information criterion on X; lower is better."""
         scores = self.score_samples(X)
         return float(-2 * scores.sum() + self._n_parameters() * np.log(len(scores)))
 
-    def aic(self, X):
+    def aic(self, X: ArrayLike) -> float:
         """Akaike information criterion on X; lower is better."""
         return float(-2 * self.score_samples(X).sum() + 2 * self._n_parameters())

@@ -19,11 +19,12 @@ import numpy as np
 from telamon import special
 
 from . import _debye
+from ._validation import Array
 
 _LOG_PI = math.log(math.pi)
 
 
-def log_area(d):
+def log_area(d: int) -> float:
     """log of the surface area of the unit sphere in R^d, 2 pi^(d/2) / Gamma(d/2)."""
     half = 0.5 * d
     if d <= 300:  # within range, and good to a few eps also where the logarithm is near 0 (d = 18)
@@ -31,7 +32,7 @@ def log_area(d):
     return math.log(2) + half * _LOG_PI - math.lgamma(half)
 
 
-def log_series(d, kappa):
+def log_series(d: int, kappa: float | Array) -> tuple[Array, Array]:
     """log S and kappa - log S, both without cancellation. `kappa` is an array of finite float64, >= 0."""
     v = 0.5 * d - 1
     kappa = np.asarray(kappa, dtype=np.float64)
@@ -60,17 +61,19 @@ def log_series(d, kappa):
     return log_s, gap
 
 
-def mean_resultant(d, kappa):
+def mean_resultant(d: int, kappa: float | Array) -> Array:
     """A = I_{d/2}(kappa) / I_{d/2-1}(kappa), the length of the mean vector."""
-    return special.iv_ratio(0.5 * d, np.asarray(kappa, dtype=np.float64))
+    a: Array = special.iv_ratio(0.5 * d, np.asarray(kappa, dtype=np.float64))
+    return a
 
 
-def mean_resultant_c(d, kappa):
+def mean_resultant_c(d: int, kappa: float | Array) -> Array:
     """1 - A, without cancellation."""
-    return special.iv_ratio_c(0.5 * d, np.asarray(kappa, dtype=np.float64))
+    c: Array = special.iv_ratio_c(0.5 * d, np.asarray(kappa, dtype=np.float64))
+    return c
 
 
-def information(d, kappa):
+def information(d: int, kappa: float | Array) -> Array:
     """A'(kappa), the Fisher information of kappa from one observation; positive, 1/d at kappa = 0.
 
     ``1 - A^2 - (d-1) A / kappa`` cancels at both ends. In high dimension Debye's expansion is differentiated twice. In
@@ -93,7 +96,7 @@ def information(d, kappa):
     return out
 
 
-def concentration(d, r, rc):
+def concentration(d: int, r: float | Array, rc: float | Array) -> Array:
     """kappa with A(kappa) = r, from r and rc = 1 - r, each to full relative accuracy; 0 at r = 0.
 
     Up to r = 1/2 by special.iv_ratioinv. Beyond, 1 - A(kappa) = rc by Newton's method on 1 / (1 - A), which is close to
@@ -117,7 +120,7 @@ def concentration(d, r, rc):
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
-def bregman(d, kappa1, kappa2):
+def bregman(d: int, kappa1: float, kappa2: float) -> float:
     """log S(kappa2) - log S(kappa1) - A(kappa1) (kappa2 - kappa1) >= 0, to full relative accuracy.
 
     The integral of (kappa2 - t) A'(t) from kappa1 to kappa2: Gauss-Legendre quadrature with 16 nodes on panels that

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import _sphere, _validation
+from ._validation import Array, Random
 
 
-class VonMisesFisherFit(tuple):
+class VonMisesFisherFit(tuple[Array, float]):
     """What `vonmises_fisher.fit` returns: the pair ``(mu, kappa)`` that SciPy returns, with more attributes.
 
     Attributes
@@ -38,28 +41,28 @@ class VonMisesFisherFit(tuple):
     n_effective: float
 
     @property
-    def mu(self) -> np.ndarray:
+    def mu(self) -> Array:
         return self[0]
 
     @property
     def kappa(self) -> float:
         return self[1]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         d, n = len(self.mu), self.n_effective
         return f"VonMisesFisherFit(d={d}, kappa={self.kappa:.8g} +- {self.kappa_se:.2g}, n_effective={n:.6g})"
 
 
-def _concentration_parameter(kappa, name="kappa"):
+def _concentration_parameter(kappa: Any, name: str = "kappa") -> float:
     text = f"'{name}' must be a positive scalar."
     if isinstance(kappa, np.ndarray) and kappa.ndim == 0:
         kappa = kappa[()]
-    if not isinstance(kappa, (numbers.Real, np.bool_)) or not 0 <= kappa < math.inf:
+    if not isinstance(kappa, (numbers.Real, np.bool_)) or not 0 <= float(kappa) < math.inf:
         raise ValueError(f"{text} Got {kappa!r}; it must be finite, and may be 0, which is the uniform distribution.")
     return float(kappa)
 
 
-def _mean_direction(mu, name="mu"):
+def _mean_direction(mu: ArrayLike | None, name: str = "mu") -> Array:
     if mu is None:
         raise ValueError(f"'{name}' must be given: the mean direction, a vector of norm 1.")
     mu = _validation.real_array(mu, name)
@@ -75,7 +78,7 @@ def _mean_direction(mu, name="mu"):
     return mu
 
 
-def sample_cosine_c(d, kappa, size, rng):
+def sample_cosine_c(d: int, kappa: float, size: int, rng: Random) -> Array:
     """Draw 1 - mu.x, exactly and to full relative accuracy.
 
     d = 3: inversion. Else Wood's (1994) rejection from ``1 - w = 2 b g / (h + b g)`` with gamma variates g and h of
@@ -101,7 +104,7 @@ def sample_cosine_c(d, kappa, size, rng):
     return out
 
 
-def sample(mu, kappa, n, rng, dtype=np.float64):
+def sample(mu: Array, kappa: float, n: int, rng: Random, dtype: DTypeLike = np.float64) -> Array:
     """n vectors, shape (n, d): t = 1 - mu.x, a uniform direction orthogonal to e_1, and a reflection of e_1 to mu."""
     d = mu.size
     mu = mu.astype(np.float64) / np.linalg.norm(mu.astype(np.float64))
@@ -181,23 +184,23 @@ class VonMisesFisher:
     True
     """
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: Any = None) -> None:
         self.random_state = seed
 
-    def __call__(self, mu=None, kappa=1, seed=None):
+    def __call__(self, mu: ArrayLike | None = None, kappa: float = 1, seed: Any = None) -> VonMisesFisherFrozen:
         """Freeze the parameters; see `VonMisesFisherFrozen`."""
         return VonMisesFisherFrozen(mu, kappa, seed=seed)
 
     @property
-    def random_state(self):
+    def random_state(self) -> Random:
         """The generator used where a method is given none."""
         return self._random_state
 
     @random_state.setter
-    def random_state(self, seed):
+    def random_state(self, seed: Any) -> None:
         self._random_state = _validation.random_generator(seed, "seed")
 
-    def logpdf(self, x, mu=None, kappa=1):
+    def logpdf(self, x: ArrayLike, mu: ArrayLike | None = None, kappa: float = 1) -> Any:
         """Logarithm of the density.
 
         Computed as ``(log C + kappa) - kappa |x - mu|^2 / 2``, which does not cancel near the mode.
@@ -223,11 +226,19 @@ class VonMisesFisher:
         """
         return self(mu, kappa).logpdf(x)
 
-    def pdf(self, x, mu=None, kappa=1):
+    def pdf(self, x: ArrayLike, mu: ArrayLike | None = None, kappa: float = 1) -> Any:
         """Density: the exponential of `logpdf`, with its parameters and errors. inf where it exceeds 1.8e308."""
         return self(mu, kappa).pdf(x)
 
-    def rvs(self, mu=None, kappa=1, size=1, random_state=None, *, dtype=np.float64):
+    def rvs(
+        self,
+        mu: ArrayLike | None = None,
+        kappa: float = 1,
+        size: int | tuple[int, ...] | None = 1,
+        random_state: Any = None,
+        *,
+        dtype: DTypeLike = np.float64,
+    ) -> Array:
         """Random vectors, by exact methods whose cost per vector is O(d) and does not grow with kappa.
 
         Parameters
@@ -253,7 +264,7 @@ class VonMisesFisher:
         frozen = self(mu, kappa)
         return frozen.rvs(size, self.random_state if random_state is None else random_state, dtype=dtype)
 
-    def entropy(self, mu=None, kappa=1):
+    def entropy(self, mu: ArrayLike | None = None, kappa: float = 1) -> np.float64:
         """Differential entropy, ``-log C - kappa A(kappa)``; at kappa = 0 the log of the sphere's area.
 
         Returns
@@ -262,7 +273,7 @@ class VonMisesFisher:
         """
         return self(mu, kappa).entropy()
 
-    def kl_divergence(self, mu1, kappa1, mu2, kappa2):
+    def kl_divergence(self, mu1: ArrayLike, kappa1: float, mu2: ArrayLike, kappa2: float) -> np.float64:
         r"""Kullback-Leibler divergence of the second distribution from the first.
 
         .. math:: \int f_1 \log\frac{f_1}{f_2} = \int_{\kappa_1}^{\kappa_2} (\kappa_2 - t) A'(t)\,dt
@@ -292,13 +303,16 @@ class VonMisesFisher:
             raise ValueError(f"'mu1' and 'mu2' must have the same length, got {first.size} and {second.size}.")
         chord = first / np.linalg.norm(first) - second / np.linalg.norm(second)
         angular = kappa2 * float(_sphere.mean_resultant(first.size, kappa1)) * 0.5 * float(chord @ chord)
-        return np.float64(_sphere.bregman(first.size, kappa1, kappa2) + angular)
+        divergence: np.float64 = np.float64(_sphere.bregman(first.size, kappa1, kappa2) + angular)
+        return divergence
 
-    def fit(self, x, weights=None, *, bias_correction=False):
+    def fit(
+        self, x: ArrayLike, weights: ArrayLike | None = None, *, bias_correction: bool = False
+    ) -> VonMisesFisherFit:
         r"""Maximum-likelihood estimate, with standard errors.
 
         With the weighted mean m of the vectors and R = |m|: mu = m / R, and kappa solves
-        :math:`A(\kappa) = I_{d/2}(\kappa) / I_{d/2-1}(\kappa) = R`. Near R = 1 the equation is solved in 1 - R, which is
+        :math:`A(\kappa) = I_{d/2}(\kappa) / I_{d/2-1}(\kappa) = R`. Near R = 1 the equation is solved in 1 - R,
         summed as the mean of ``|x - mu|^2 / 2``.
 
         Parameters
@@ -391,25 +405,25 @@ class VonMisesFisherFrozen:
         The generator; may be set.
     """
 
-    def __init__(self, mu=None, kappa=1, seed=None):
+    def __init__(self, mu: ArrayLike | None = None, kappa: float = 1, seed: Any = None) -> None:
         self.mu = _mean_direction(mu)
         self.kappa = _concentration_parameter(kappa)
         self.dim = self.mu.size
         self.random_state = seed
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"vonmises_fisher(d={self.dim}, kappa={self.kappa:.8g})"
 
     @property
-    def random_state(self):
+    def random_state(self) -> Random:
         """The generator used where `rvs` is given none."""
         return self._random_state
 
     @random_state.setter
-    def random_state(self, seed):
+    def random_state(self, seed: Any) -> None:
         self._random_state = _validation.random_generator(seed, "seed")
 
-    def logpdf(self, x):
+    def logpdf(self, x: ArrayLike) -> Any:
         """Logarithm of the density at unit vectors x of shape (..., d); see `VonMisesFisher.logpdf`."""
         x = _validation.real_array(x, "x")
         if x.ndim == 0 or x.shape[-1] != self.dim:
@@ -430,12 +444,14 @@ class VonMisesFisherFrozen:
         out = (gap - _sphere.log_area(self.dim)) - self.kappa * (0.5 * half_chord)
         return out.reshape(x.shape[:-1])[()]
 
-    def pdf(self, x):
+    def pdf(self, x: ArrayLike) -> Any:
         """Density at unit vectors x of shape (..., d); see `VonMisesFisher.logpdf`."""
         with np.errstate(over="ignore", under="ignore"):
             return np.exp(self.logpdf(x))
 
-    def rvs(self, size=1, random_state=None, *, dtype=np.float64):
+    def rvs(
+        self, size: int | tuple[int, ...] | None = 1, random_state: Any = None, *, dtype: DTypeLike = np.float64
+    ) -> Array:
         """Random vectors, shape size + (d,); see `VonMisesFisher.rvs`."""
         dtype = np.dtype(dtype)
         if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -447,17 +463,20 @@ class VonMisesFisherFrozen:
         except (TypeError, ValueError):
             raise ValueError(f"'size' must be None, an integer >= 0 or a tuple of them, got {size!r}.") from None
         rng = self.random_state if random_state is None else _validation.random_generator(random_state)
-        return sample(self.mu, self.kappa, math.prod(shape), rng, dtype).reshape(shape + (self.dim,))
+        return sample(self.mu, self.kappa, math.prod(shape), rng, dtype).reshape((*shape, self.dim))
 
-    def entropy(self):
+    def entropy(self) -> np.float64:
         """Differential entropy; see `VonMisesFisher.entropy`."""
         d, kappa = self.dim, self.kappa
         log_s, gap = _sphere.log_series(d, kappa)
         if kappa < d:
-            return np.float64(_sphere.log_area(d) + (log_s - kappa * _sphere.mean_resultant(d, kappa)))
-        return np.float64(_sphere.log_area(d) - (gap - kappa * _sphere.mean_resultant_c(d, kappa)))
+            change = float(log_s - kappa * _sphere.mean_resultant(d, kappa))
+        else:
+            change = float(kappa * _sphere.mean_resultant_c(d, kappa) - gap)
+        entropy: np.float64 = np.float64(_sphere.log_area(d) + change)
+        return entropy
 
-    def kl_divergence(self, other):
+    def kl_divergence(self, other: VonMisesFisherFrozen) -> np.float64:
         """Kullback-Leibler divergence of `other`, also frozen, from this distribution."""
         return vonmises_fisher.kl_divergence(self.mu, self.kappa, other.mu, other.kappa)
 
