@@ -23,11 +23,9 @@ endif()
 set(CMAKE_INSTALL_RPATH "${TELAMON_ORIGIN}")
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 
-set(TELAMON_GENERATED_DIR "${PROJECT_BINARY_DIR}/generated")
-configure_file(cmake/version.hpp.in "${TELAMON_GENERATED_DIR}/telamon/core/version.hpp" @ONLY)
+configure_file(cmake/version.hpp.in version.hpp @ONLY)
 install(DIRECTORY csrc/include/telamon DESTINATION "${TELAMON_INSTALL_INCLUDEDIR}")
-install(FILES "${TELAMON_GENERATED_DIR}/telamon/core/version.hpp"
-        DESTINATION "${TELAMON_INSTALL_INCLUDEDIR}/telamon/core")
+install(FILES "${PROJECT_BINARY_DIR}/version.hpp" DESTINATION "${TELAMON_INSTALL_INCLUDEDIR}/telamon/core")
 
 configure_package_config_file(cmake/telamonConfig.cmake.in telamonConfig.cmake
                               INSTALL_DESTINATION "${TELAMON_INSTALL_CMAKEDIR}")

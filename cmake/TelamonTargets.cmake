@@ -9,17 +9,19 @@ set(TELAMON_COMPILE_OPTIONS -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   list(REMOVE_ITEM TELAMON_COMPILE_OPTIONS -fno-semantic-interposition) # its default; some versions warn of it
 endif()
-if(CMAKE_BUILD_TYPE STREQUAL "Debug")
-  list(REMOVE_ITEM TELAMON_COMPILE_OPTIONS -O3)
+if(CMAKE_BUILD_TYPE STREQUAL "Debug" OR TELAMON_SANITIZE)
+  list(REMOVE_ITEM TELAMON_COMPILE_OPTIONS -O3) # sanitized kernels take forever to optimise
 endif()
 
 # Everything that is compiled here: libraries, bindings, tests, benchmarks.
 add_library(telamon_build INTERFACE)
 target_compile_features(telamon_build INTERFACE cxx_std_17)
+# Not by a generated header: without a path of the build folder in any source, ccache serves every build folder.
+target_compile_definitions(telamon_build INTERFACE "TELAMON_VERSION=\"${PROJECT_VERSION}\"")
 target_compile_options(telamon_build INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic>")
 target_compile_options(telamon_build INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${TELAMON_COMPILE_OPTIONS}>")
 if(TELAMON_SANITIZE)
-  set(sanitizer_options -fsanitize=${TELAMON_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  set(sanitizer_options -fsanitize=${TELAMON_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1)
   target_compile_options(telamon_build INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${sanitizer_options}>")
   target_link_options(telamon_build INTERFACE ${sanitizer_options})
 endif()
@@ -30,7 +32,7 @@ add_library(telamon::headers ALIAS telamon_headers)
 set_target_properties(telamon_headers PROPERTIES EXPORT_NAME headers)
 target_compile_features(telamon_headers INTERFACE cxx_std_17)
 target_include_directories(
-  telamon_headers INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/csrc/include;${TELAMON_GENERATED_DIR}>"
+  telamon_headers INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/csrc/include>"
                             "$<INSTALL_INTERFACE:${TELAMON_INSTALL_INCLUDEDIR}>")
 install(TARGETS telamon_headers EXPORT telamonTargets)
 

@@ -1,8 +1,9 @@
 // Compiler and target macros. Includes nothing of the library, so that a device kernel can start here.
 #pragma once
 
-// Written by CMake from the project's one version number; headers copied without a build simply have no version.
-#if defined(__has_include)
+// TELAMON_VERSION comes from the project's one version number: by a header that CMake writes when it installs, by a
+// definition when it builds. Headers used straight from the sources have no version.
+#if defined(__has_include) && !defined(TELAMON_VERSION)
 #if __has_include(<telamon/core/version.hpp>)
 #include <telamon/core/version.hpp>
 #endif
