@@ -239,7 +239,7 @@ def reciprocal_gamma_parts(mu, k):
 
 
 def k_corner(part, derivative):
-    """P_e (part 0) and P_o (part 1), or their derivatives in y, of K_mu = P_e sinh(mu l)/mu - P_o cosh(mu l), l = log(2/x), y = x^2/4."""
+    """P_e - 1 (part 0) and P_o (part 1), or their derivatives in y, of K_mu = P_e sinh(mu l)/mu - P_o cosh(mu l), l = log(2/x), y = x^2/4."""
 
     def f(q, y):
         mu = q.sqrt()
@@ -247,7 +247,8 @@ def k_corner(part, derivative):
         for k in range(14):
             s += term * reciprocal_gamma_parts(mu, arb(k + derivative))[part]
             term = term * y / (k + 1)
-        return s * arb.pi() * mu / (arb.pi() * mu).sin()
+        value = s * arb.pi() * mu / (arb.pi() * mu).sin()
+        return value - 1 if (part, derivative) == (0, 0) else value
 
     return f
 
@@ -315,10 +316,10 @@ def main():
              f"log K + x + log(2x/pi)/2 in v^2 in [0, 1] (rows) and 1/x, {float(lo)} <= x <= {float(hi)}",
              [("t", (u[0].mid(), u[1].mid()))])
     y_max = a(edges[0] ** 2 / 4)
-    for part, derivative, name in [(0, 0, "k_corner_even"), (1, 0, "k_corner_odd"), (0, 1, "k_corner_even_y"),
+    for part, derivative, name in [(0, 0, "k_corner_even_m1"), (1, 0, "k_corner_odd"), (0, 1, "k_corner_even_y"),
                                    (1, 1, "k_corner_odd_y")]:
         emit(name, fit(k_corner(part, derivative), (arb(0), arb(1) / 4), (arb(0), y_max), m=12, tol=1e-19),
-             "K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625",
+             "K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625",
              [("t", (0, y_max.mid()))])
     emit("lgamma1p", fit1(lgamma1p_over, (arb(0), a(edges[4]))), "lgamma(1 + v)/v, 0 <= v <= 1.5625",
          [("t", (0, float(edges[4])))])

@@ -123,10 +123,10 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_near_pair(T v, T x) noexcept {
   return {n, l, base, at_f, k};
 }
 
-// sinh(a)/a, (a cosh(a) - sinh(a))/a^3 and cosh(a): the first two by series below 1, where the formulas cancel.
+// sinh(a)/a, that less 1, (a cosh(a) - sinh(a))/a^3 and cosh(a): by series below 1, where the formulas cancel.
 template <class T>
 struct hyperbolic {
-  T sinhc, chi, cosh, exp, sinh;
+  T sinhc, sinhc_m1, chi, cosh, exp;
 };
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE hyperbolic<T> hyperbolics(T a) noexcept {
@@ -143,16 +143,16 @@ TELAMON_HD TELAMON_INLINE hyperbolic<T> hyperbolics(T a) noexcept {
   s = num::mad<A>(s, z, T(1.0 / 5040.0)), c = num::mad<A>(c, z, T(8.0 / 362880.0));
   s = num::mad<A>(s, z, T(1.0 / 120.0)), c = num::mad<A>(c, z, T(6.0 / 5040.0));
   s = num::mad<A>(s, z, T(1.0 / 6.0)), c = num::mad<A>(c, z, T(4.0 / 120.0));
-  s = num::mad<A>(s, z, T(1)), c = num::mad<A>(c, z, T(2.0 / 6.0));
+  c = num::mad<A>(c, z, T(2.0 / 6.0));
   const bool small = z < T(1);
   const T safe = small ? T(1) : a, large_s = T(0.5) * (r.exp - inverse);
-  r.sinh = small ? a * s : large_s;
-  r.sinhc = small ? s : large_s / safe;
+  r.sinhc_m1 = small ? s * z : large_s / safe - T(1);
+  r.sinhc = T(1) + r.sinhc_m1;
   r.chi = small ? c : (r.cosh - large_s / safe) / (safe * safe);
   return r;
 }
 
-using tables::k_corner_even, tables::k_corner_odd, tables::k_corner_even_y, tables::k_corner_odd_y;
+using tables::k_corner_even_m1, tables::k_corner_odd, tables::k_corner_even_y, tables::k_corner_odd_y;
 
 template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept {
@@ -160,7 +160,7 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
   const num::dd<T> l = num::log_ratio<A, true>(num::dd<T>{T(2), T(0)}, x);
   const T q = mu * mu, a = mu * l.hi;
   // the order's parity is used: everything is a function of mu^2, times mu where odd
-  const partials<T> even = evaluate_on<A, k_corner_even, Order>(q, 0.25, y), odd = evaluate_on<A, k_corner_odd, Order>(q, 0.25, y);
+  const partials<T> even = evaluate_on<A, k_corner_even_m1, Order>(q, 0.25, y), odd = evaluate_on<A, k_corner_odd, Order>(q, 0.25, y);
   const partials<T> even_y = evaluate_on<A, k_corner_even_y, Order>(q, 0.25, y);
   const partials<T> odd_y = evaluate_on<A, k_corner_odd_y, Order>(q, 0.25, y);
   const hyperbolic<T> h = hyperbolics<A>(a);
@@ -168,6 +168,7 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
   const T l2 = l.hi * l.hi;
   jet<T, Order> s{l.hi * h.sinhc}, c{h.cosh}, e{h.exp}, e_minus{T(1) / h.exp}, m{mu};
   jet<T, Order> pe = even_jet<Order>(mu, even), po = even_jet<Order>(mu, odd);
+  pe.f += T(1);
   jet<T, Order> pe_y = even_jet<Order>(mu, even_y), po_y = even_jet<Order>(mu, odd_y);
   if constexpr (Order >= 1) {
     s.d = l2 * a * h.chi, c.d = l2 * mu * h.sinhc, m.d = T(1);
@@ -179,7 +180,7 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
   }
   // Unless K_mu itself is wanted near mu = 0, where only even functions of mu stay, e^a is taken out: its derivatives,
   // powers of l, would cancel in those of the logarithm. Z = e^-2a: S -> (1 - Z)/(2 mu), C -> (1 + Z)/2.
-  const bool factor = (n > T(0)) | (a > T(1));
+  const bool factor = (n > T(0)) | (a > T(2));
   const jet<T, Order> one{T(1)}, z = e_minus * e_minus;
   if (factor) {
     const bool direct = num::abs(a) > T(1);
@@ -198,10 +199,19 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
     num::dd<T> al = num::two_prod<A>(mu, l.hi);
     base = {factor ? al.hi : T(0), factor ? al.lo + mu * l.lo : T(0)};
   }
-  const jet<T, Order> h0 = pe * s - po * c, small = (pe_y * s - po_y * c) * y;
+  jet<T, Order> h0 = pe * s - po * c;
+  const jet<T, Order> small = (pe_y * s - po_y * c) * y;
   // H_1 = (x/2) K_{mu+1} = ((P - mu Q) e^a)/2 - y (dP/dy S - dQ/dy C), and y H_{-1} = (x/2) K_{1-mu} the same with -mu
   const jet<T, Order> h1 = ((pe - m * po) * e) * T(0.5) - small, y_hm1 = ((pe + m * po) * e_minus) * T(0.5) - small;
-  k_pair<T, Order> k = k_recur<A, Order>(mu, n, y, T(0), h0, y_hm1, T(0), h1, T(0));
+  T h0_lo = T(0);
+  if constexpr (Order == 0) {  // l + l ((1 + sinhc_m1) (1 + even) - 1) - Q C: log K may be near 0, and then needs it all
+    const T delta = h.sinhc_m1 + even.f + h.sinhc_m1 * even.f;
+    const num::dd<T> p = num::two_prod<A>(l.hi, delta), qc = num::two_prod<A>(po.f, h.cosh);
+    const num::dd<T> s1 = num::two_sum(l.hi, p.hi), s2 = num::two_sum(s1.hi, -qc.hi);
+    h0.f = factor ? h0.f : s2.hi;
+    h0_lo = factor ? T(0) : s2.lo + (s1.lo + (p.lo - qc.lo) + (l.lo + l.lo * delta));
+  }
+  const k_pair<T, Order> k = k_recur<A, Order>(mu, n, y, T(0), h0, y_hm1, h0_lo, h1, T(0));
   return {n, l, base, base_slopes, k};
 }
 

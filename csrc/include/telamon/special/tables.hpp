@@ -1159,13 +1159,13 @@ struct log_k_6 {
   };
 };
 
-// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
-struct k_corner_even {
+// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
+struct k_corner_even_m1 {
   static constexpr int rows = 17;
   static constexpr int width[] = {5, 5, 5, 5, 5, 4, 4, 4, 3, 3, 3, 3, 2, 2, 2, 1, 1};
   static constexpr double t_lo = 0.0, t_hi = 0.002384185791015625;
   static constexpr double c[] = {
-      1.1426243766938697, 0.001435044098736129, 4.527248680917472e-07, 6.305460926233632e-11, 4.9089510481461674e-15,
+      0.14262437669386965, 0.001435044098736129, 4.527248680917472e-07, 6.305460926233632e-11, 4.9089510481461674e-15,
       0.16156261913567616, 0.00027849296423046997, 1.1348782354932929e-07, 1.8861935377451783e-11,
       1.6704116124590388e-15, 0.023036489527665356, 4.146343915712555e-05, 1.8568903858876693e-08,
       3.316012292594105e-12, 3.1031103616690807e-16, 0.0033225103243715998, 5.956215546805479e-06,
@@ -1182,7 +1182,7 @@ struct k_corner_even {
   };
 };
 
-// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
+// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
 struct k_corner_odd {
   static constexpr int rows = 17;
   static constexpr int width[] = {5, 5, 5, 5, 5, 4, 4, 4, 3, 3, 3, 3, 2, 2, 2, 1, 1};
@@ -1206,7 +1206,7 @@ struct k_corner_odd {
   };
 };
 
-// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
+// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
 struct k_corner_even_y {
   static constexpr int rows = 18;
   static constexpr int width[] = {5, 5, 5, 5, 4, 4, 4, 4, 3, 3, 3, 3, 2, 2, 2, 1, 1, 1};
@@ -1229,7 +1229,7 @@ struct k_corner_even_y {
   };
 };
 
-// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
+// K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and y = x^2/4, x <= 0.09765625
 struct k_corner_odd_y {
   static constexpr int rows = 17;
   static constexpr int width[] = {5, 5, 5, 5, 4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2, 1, 1};
