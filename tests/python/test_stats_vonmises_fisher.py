@@ -108,6 +108,30 @@ def test_density_near_the_mode_keeps_its_digits():
     assert vonmises_fisher.logpdf(x, mu, kappa) == pytest.approx(exact, rel=1e-13)
 
 
+@pytest.mark.parametrize("kappa", [1e-310, 1e15, 1e200, 1e307])
+def test_extreme_kappa(kappa):
+    """On the sphere in R^3 with kappa -> inf: log C + kappa -> log(kappa / (2 pi)), entropy = 1 - that."""
+    mu = np.array([0.0, 0.0, 1.0])
+    frozen = vonmises_fisher(mu, kappa)
+    assert np.isfinite(frozen.logpdf(frozen.rvs(5, random_state=0))).all()
+    if kappa > 1:
+        peak = math.log(kappa / (2 * math.pi))
+        assert frozen.logpdf(mu) == pytest.approx(peak, rel=1e-14)
+        assert frozen.entropy() == pytest.approx(1 - peak, rel=1e-14)
+        assert frozen.kl_divergence(vonmises_fisher(mu, kappa / 2)) == pytest.approx(math.log(2) - 0.5, rel=1e-13)
+
+
+@pytest.mark.parametrize("kappa", [0.0, 5e5, 1e8])
+def test_a_million_dimensions(kappa):
+    frozen = vonmises_fisher(np.eye(1, 10**6)[0], kappa)
+    x = frozen.rvs(8, random_state=0, dtype=np.float32)
+    result = vonmises_fisher.fit(x, bias_correction=True)
+    assert abs(result.kappa - kappa) < 4 * result.kappa_se
+    # the log density scatters about minus the entropy, with variance kappa^2 A'
+    deviation = kappa * math.sqrt(reference.information(10**6, kappa))
+    assert np.abs(frozen.logpdf(x) + frozen.entropy()).max() < 5 * deviation + 1e-8
+
+
 # ---------------------------------------------------------------------------------------------- against SciPy
 
 

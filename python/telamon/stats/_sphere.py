@@ -135,4 +135,7 @@ def bregman(d: int, kappa1: float, kappa2: float) -> float:
     left, right = np.array(edges[:-1])[:, None], np.array(edges[1:])[:, None]
     half = 0.5 * (right - left)
     t = left + half * (1 + _NODES)
-    return float(np.sum(half * _WEIGHTS * np.abs(kappa2 - t) * information(d, t)))
+    # beyond 1e100, where A' may underflow, it is (d - 1) / (2 t^2)
+    near, far = np.minimum(t, 1e100), np.maximum(t, 1e100)
+    scaled = np.where(t > 1e100, half / far * (0.5 * (d - 1)) / far, half * information(d, near))
+    return float(np.sum(_WEIGHTS * (scaled * np.abs(kappa2 - t))))
