@@ -5,6 +5,7 @@
 #include <telamon/special.hpp>
 #include <telamon/special/bessel.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -87,10 +88,10 @@ TEST_CASE("closed forms at order one half") {
   const double pi = 3.14159265358979323846;
   for (double x : {1e-3, 0.5, 2.0, 30.0, 700.0, 1e6}) {
     check_close(scalar::log_kv(0.5, x), 0.5 * std::log(pi / (2 * x)) - x, x, 4);
-    check_close(scalar::log_ive(0.5, x), -0.5 * std::log(2 * pi * x) + std::log1p(-std::exp(-2 * x)), x, 4);
+    check_close(scalar::log_ive(0.5, x), -0.5 * std::log(2 * pi * x) + std::log(-std::expm1(-2 * x)), x, 4);
     check_close(scalar::iv_ratio(0.5, x), std::tanh(x), 0, 45);
     check_close(scalar::iv_ratioinv(0.5, 0.5), std::atanh(0.5), 0, 8);
-    CHECK(scalar::kv_ratio(0.5, x) == 1.0);
+    check_close(scalar::kv_ratio(0.5, x), 1.0, 0, 45);
   }
 }
 
