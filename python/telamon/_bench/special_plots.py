@@ -80,13 +80,15 @@ def _panels(maps: Maps, functions: Functions, label: str, title: str, limits: tu
     figure = Figure(figsize=(4.4 * len(functions) + 1, 7.6), layout="constrained")
     FigureCanvasAgg(figure)
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="0.8")
+    centres = maps["x"][0]
+    edges = np.append(centres, centres[-1] ** 2 / centres[-2]) * np.sqrt(centres[0] / centres[1])
     axes = figure.subplots(len(NAMES), len(functions), sharex=True, sharey=True, squeeze=False)
     for row, name in enumerate(NAMES):
         for column, who in enumerate(functions):
             panel = axes[row][column]
             values = np.ma.masked_invalid(np.clip(maps[who, name], *limits))
             norm = LogNorm(*limits)
-            picture = panel.pcolormesh(maps["x"], maps["v"], values, norm=norm, cmap=colours, shading="nearest")
+            picture = panel.pcolormesh(edges, edges, values, norm=norm, cmap=colours)
             panel.set(xscale="log", yscale="log", title=f"{NAMES[name]}, {who}")
             panel.set_xlabel("x" if row == len(NAMES) - 1 else "")
             panel.set_ylabel("v" if column == 0 else "")
