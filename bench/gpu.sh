@@ -4,8 +4,9 @@
 #   bench/gpu.sh            writes bench/results/<device>.json and .md
 #   PYTHON=/path/to/python bench/gpu.sh
 #
-# Wants there: nvcc, cmake, a C++ compiler, and a Python with NumPy, pybind11 and PyTorch for CUDA. Uses scikit-build-core,
-# pytest, CuPy, Numba and compute-sanitizer where they are. A failed step is reported, and the next is taken all the same.
+# Wants there: nvcc, cmake, a C++ compiler, and a Python with NumPy, pybind11 and PyTorch for CUDA. Uses
+# scikit-build-core, pytest, CuPy, Numba and compute-sanitizer where they are. A failed step is reported, and the next
+# is taken all the same.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,8 +46,8 @@ build_with_pip() {
 build_with_cmake() {
   local options=()
   for define in "${DEFINES[@]}"; do options+=("-D$define"); done
-  cmake -S . -B "$BUILD/cmake" "${options[@]}" -DTELAMON_PYTHON=ON -DCMAKE_INSTALL_LIBDIR=lib -DPython_EXECUTABLE="$(command -v "$PYTHON")" \
-    -Dpybind11_DIR="$("$PYTHON" -m pybind11 --cmakedir)" &&
+  cmake -S . -B "$BUILD/cmake" "${options[@]}" -DTELAMON_PYTHON=ON -DCMAKE_INSTALL_LIBDIR=lib \
+    -DPython_EXECUTABLE="$(command -v "$PYTHON")" -Dpybind11_DIR="$("$PYTHON" -m pybind11 --cmakedir)" &&
     cmake --build "$BUILD/cmake" --parallel "$JOBS" &&
     mkdir -p "$SITE" && cp -r python/telamon "$SITE/" &&
     cmake --install "$BUILD/cmake" --prefix "$SITE/telamon"

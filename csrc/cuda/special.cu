@@ -1,22 +1,15 @@
-// The functions of telamon/special.hpp on NVIDIA GPUs, from the templates that the host runs too.
+// The functions of telamon/special.hpp on NVIDIA GPUs, from the templates that the host runs too: values. The rest
+// compiles apart, as on the host (special_grad.cu, special_hess.cu, special_ratio.cu).
 #include <telamon/special/bessel.hpp>
 
 #include "launch.cuh"
 
 namespace telamon::special {
 
-#define TELAMON_SPECIAL_BINARY(name) TELAMON_ELEMENTWISE_KERNEL(name)
-#include <telamon/special/functions.inc>
-#undef TELAMON_SPECIAL_BINARY
-
-#define TELAMON_SPECIAL_DERIVATIVES(name)   \
-  TELAMON_ELEMENTWISE_KERNEL_3(name##_grad) \
-  TELAMON_ELEMENTWISE_KERNEL_3(name##_hess)
-TELAMON_SPECIAL_DERIVATIVES(log_iv)
-TELAMON_SPECIAL_DERIVATIVES(log_kv)
-TELAMON_SPECIAL_DERIVATIVES(log_ive)
-TELAMON_SPECIAL_DERIVATIVES(log_kve)
-#undef TELAMON_SPECIAL_DERIVATIVES
+TELAMON_ELEMENTWISE_KERNEL(log_iv)
+TELAMON_ELEMENTWISE_KERNEL(log_kv)
+TELAMON_ELEMENTWISE_KERNEL(log_ive)
+TELAMON_ELEMENTWISE_KERNEL(log_kve)
 
 }  // namespace telamon::special
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -56,10 +57,11 @@ def _library() -> ctypes.CDLL:
 
 @functools.cache
 def _function(name: str, n_outputs: int) -> Callable[..., int]:
-    function = getattr(_library(), name)
+    function: Any = getattr(_library(), name)
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     function.argtypes = [pointer, size, pointer, size, *([pointer] * n_outputs), size, pointer]
-    return function  # type: ignore[no-any-return]
+    result: Callable[..., int] = function
+    return result
 
 
 def _check(error: int, what: str) -> None:
@@ -75,9 +77,9 @@ def _why_not() -> str | None:
     except RuntimeError as error:
         return str(error)
     count = ctypes.c_int()
-    error = library.telamon_cuda_device_count(ctypes.byref(count))
-    if error != 0:
-        return str(library.telamon_cuda_error_string(error).decode())
+    code = library.telamon_cuda_device_count(ctypes.byref(count))
+    if code != 0:
+        return str(library.telamon_cuda_error_string(code).decode())
     return None if count.value > 0 else "no CUDA device"
 
 
@@ -191,9 +193,7 @@ def _call(name: str, second: str, v: Any, x: Any) -> Any:
 
     result = _with_cupy(name, second, *(a if _is_number(a) else cupy.asarray(a) for a in (v, x)))  # the same memory
     if any(type(a).__module__.startswith("numba.") for a in (v, x)):
-        from numba import cuda
-
-        return cuda.as_cuda_array(result)
+        return importlib.import_module("numba.cuda").as_cuda_array(result)
     return result
 
 

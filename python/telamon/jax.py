@@ -32,6 +32,10 @@ from ._info import shared_library
 
 __all__ = [*BINARY, "USES_FFI"]
 
+# JAX has no types for these.
+_ffi: Any = jax.ffi
+_ShapeDtypeStruct: Any = jax.ShapeDtypeStruct
+
 _PASSES = (*BINARY, *(f"{name}_{order}" for name in LOGARITHMS for order in ("grad", "hess")))
 
 
@@ -42,8 +46,8 @@ def _register() -> bool:
         return False
     library = ctypes.CDLL(str(path))
     for name in _PASSES:
-        handler = jax.ffi.pycapsule(getattr(library, f"telamon_jax_{name}"))
-        jax.ffi.register_ffi_target(f"telamon_{name}", handler, platform="cpu")
+        handler = _ffi.pycapsule(getattr(library, f"telamon_jax_{name}"))
+        _ffi.register_ffi_target(f"telamon_{name}", handler, platform="cpu")
     return True
 
 
@@ -55,11 +59,11 @@ def _pass(name: str, n_outputs: int) -> Callable[..., Any]:
     """`_core.<name>` for two arrays of one shape and type, not yet differentiable."""
 
     def shapes(x: Any) -> Any:
-        out = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        out = _ShapeDtypeStruct(x.shape, x.dtype)
         return out if n_outputs == 1 else (out,) * n_outputs
 
     def by_ffi(v: Any, x: Any) -> Any:
-        return jax.ffi.ffi_call(f"telamon_{name}", shapes(x), vmap_method="broadcast_all")(v, x)
+        return _ffi.ffi_call(f"telamon_{name}", shapes(x), vmap_method="broadcast_all")(v, x)
 
     def on_host(v: Any, x: Any) -> Any:
         return getattr(_core, name)(np.asarray(v), np.asarray(x))
@@ -150,7 +154,8 @@ def _public(name: str, second: str = "x") -> Callable[[Any, Any], jax.Array]:
 
     def call(v: Any, x: Any) -> jax.Array:
         a, b, dtype = _prepare(name, v, x, second)
-        return function(a, b).astype(dtype)  # type: ignore[no-any-return]
+        result: jax.Array = function(a, b).astype(dtype)
+        return result
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"""{BINARY[name]}, elementwise. {"Twice" if name in LOGARITHMS else "Once"} differentiable.

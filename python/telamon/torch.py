@@ -34,6 +34,8 @@ __all__ = list(BINARY)
 _HALF = (torch.float16, torch.bfloat16)
 _FULL = (torch.float32, torch.float64)
 
+_broadcast: Any = torch.broadcast_tensors  # PyTorch has no types for it
+
 # The kernels are operators, torch.ops.telamon.<name>, for tensors of one shape, dtype and device.
 # Their gradient formulas are attached twice. To the operators, which is what torch.compile traces; and to
 # torch.autograd.Functions around them, since an operator's own formula does not work under torch.func.grad. The two
@@ -100,7 +102,8 @@ def _define(name: str, n_outputs: int, setup_context: Callable[..., None], backw
         "setup_context": staticmethod(setup_context),
         "backward": staticmethod(partial(backward, _functions)),
     }
-    setattr(_functions, name, type(name, (torch.autograd.Function,), members).apply)
+    function: Any = type(name, (torch.autograd.Function,), members)
+    setattr(_functions, name, function.apply)
 
 
 def _define_value(name: str) -> None:
@@ -185,7 +188,7 @@ def _prepare(name: str, v: Any, x: Any, second: str) -> tuple[Tensor, Tensor, to
     else:  # as torch.result_type, which the compiler cannot trace
         dtype = x.dtype if v.ndim == 0 else v.dtype
     compute = torch.float32 if dtype in _HALF else dtype
-    v, x = torch.broadcast_tensors(v.to(compute), x.to(compute))
+    v, x = _broadcast(v.to(compute), x.to(compute))
     return v, x, dtype
 
 
@@ -199,7 +202,8 @@ def _public(name: str, second: str = "x") -> Callable[[Tensor | float, Tensor | 
             out = getattr(lib, f"{name}_grad")(a, b)[0]  # one pass, now that a backward is likely to follow
         else:
             out = getattr(lib, name)(a, b)
-        return out.to(dtype)  # type: ignore[no-any-return]
+        result: Tensor = out.to(dtype)
+        return result
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"""{BINARY[name]}, elementwise. {"Twice" if twice else "Once"} differentiable in v and {second}.
