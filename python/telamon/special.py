@@ -14,9 +14,7 @@ position, on strides, on the length of the array or on the number of threads.
 `log_kv_dv`, `log_kv_dx`, `log_kv_dxx`              derivatives of `log_kv`
 ==================================================  =====================================================
 
-References
-----------
-.. [DLMF] NIST Digital Library of Mathematical Functions, chapter 10. https://dlmf.nist.gov/10
+DLMF is the NIST Digital Library of Mathematical Functions, https://dlmf.nist.gov.
 """
 
 from telamon._core import (
@@ -67,7 +65,7 @@ _VALUE_ERROR = r"""
 _RELATIVE_ERROR = r"""
     The relative error is at most 1e-14 in float64."""
 
-# name: (what it is, edge cases, error bound, source, an example's arguments)
+# name: (what it is, edge cases, error bound, source, an example's arguments and its value)
 _FUNCTIONS = {
     "log_iv": (
         r"Logarithm of the modified Bessel function of the first kind, :math:`\log I_v(x)`.",
@@ -75,8 +73,9 @@ _FUNCTIONS = {
     0 at v = x = 0, -inf at x = 0 for v > 0, inf at x = inf."""
         + _I_EDGES,
         _VALUE_ERROR,
-        "[DLMF]_ 10.25.2 (power series), 10.41.3 (uniform expansion)",
+        "DLMF 10.25.2 (power series), 10.41.3 (uniform expansion)",
         "16383, 9485.0",
+        "-2611.619042",
     ),
     "log_kv": (
         r"Logarithm of the modified Bessel function of the second kind, :math:`\log K_v(x)`.",
@@ -84,8 +83,9 @@ _FUNCTIONS = {
     inf at x = 0, -inf at x = inf."""
         + _K_EDGES,
         _VALUE_ERROR,
-        "[DLMF]_ 10.27.4, 10.32.9 (integral), 10.41.4 (uniform expansion)",
+        "DLMF 10.27.4, 10.32.9 (integral), 10.41.4 (uniform expansion)",
         "2.5, 1e-200",
+        "1152.61695",
     ),
     "log_ive": (
         r"Logarithm of the exponentially scaled function :math:`e^{-x} I_v(x)`, without the cancellation.",
@@ -93,8 +93,9 @@ _FUNCTIONS = {
     0 at v = x = 0, -inf at x = 0 for v > 0 and at x = inf."""
         + _I_EDGES,
         _VALUE_ERROR,
-        "[DLMF]_ 10.25.2, 10.41.3",
+        "DLMF 10.25.2, 10.41.3",
         "1.0, 1e12",
+        "-14.73444909",
     ),
     "log_kve": (
         r"Logarithm of the exponentially scaled function :math:`e^{x} K_v(x)`, without the cancellation.",
@@ -102,8 +103,9 @@ _FUNCTIONS = {
     inf at x = 0, -inf at x = inf."""
         + _K_EDGES,
         _VALUE_ERROR,
-        "[DLMF]_ 10.27.4, 10.41.4",
+        "DLMF 10.27.4, 10.41.4",
         "1.0, 1e12",
+        "-13.58971921",
     ),
     "iv_ratio": (
         r"Ratio of modified Bessel functions of the first kind, :math:`I_v(x) / I_{v-1}(x)`.",
@@ -111,16 +113,18 @@ _FUNCTIONS = {
     0 at x = 0 and 1 at x = inf, for v > 0. With v = d/2 this is the mean resultant length of a von Mises-Fisher
     distribution in d dimensions with concentration x.""",
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.29.2, 10.33.1 (continued fraction)",
+        "DLMF 10.29.2, 10.33.1 (continued fraction)",
         "16384, 9485.0",
+        "0.2685801102",
     ),
     "iv_ratio_c": (
         r"Complement of the ratio, :math:`1 - I_v(x) / I_{v-1}(x)`, without the cancellation.",
         r"""
     1 at x = 0 and 0 at x = inf, for v > 0; about :math:`(v - 1/2)/x` for large x.""",
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.29.2, 10.40.1",
+        "DLMF 10.29.2, 10.40.1",
         "1.5, 1e12",
+        "1e-12",
     ),
     "iv_ratioinv": (
         r"Inverse of the ratio in its argument: the x with :math:`I_v(x) / I_{v-1}(x) = r`.",
@@ -131,14 +135,16 @@ _FUNCTIONS = {
     The error is at most :math:`8\epsilon` times the conditioning of the problem in r.""",
         "Banerjee et al., J. Mach. Learn. Res. 6 (2005) 1345, equation 4.4, for the start; then Halley's method",
         "16384, 0.7",
+        "44974.78353",
     ),
     "kv_ratio": (
         r"Ratio of modified Bessel functions of the second kind, :math:`K_v(x) / K_{v-1}(x)`.",
         r"""
     1 at x = inf; at x = 0, inf for v > 1/2, 1 for v = 1/2 and 0 for v < 1/2.""",
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.29.2",
+        "DLMF 10.29.2",
         "1.5, 1e-10",
+        "1e+10",
     ),
     "log_iv_dv": (
         r"Derivative of `log_iv` in the order, :math:`\partial_v \log I_v(x)`.",
@@ -146,8 +152,9 @@ _FUNCTIONS = {
     -inf at x = 0."""
         + _I_EDGES,
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.38, and 10.41.3 differentiated",
+        "DLMF 10.38, and 10.41.3 differentiated",
         "2.5, 10.0",
+        "-0.260576807",
     ),
     "log_iv_dx": (
         r"Derivative of `log_iv` in the argument, :math:`\partial_x \log I_v(x) = I_{v+1}(x)/I_v(x) + v/x`.",
@@ -155,8 +162,9 @@ _FUNCTIONS = {
     inf at x = 0 for v > 0, 0 for v = 0; 1 at x = inf."""
         + _I_EDGES,
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.29.2",
+        "DLMF 10.29.2",
         "2.5, 10.0",
+        "0.9828767201",
     ),
     "log_iv_dxx": (
         r"Second derivative of `log_iv` in the argument, :math:`\partial_x^2 \log I_v(x)`.",
@@ -164,16 +172,18 @@ _FUNCTIONS = {
     -inf at x = 0 for v > 0, 1/2 for v = 0; 0 at x = inf."""
         + _I_EDGES,
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.25.1, the differential equation, and 10.41.3",
+        "DLMF 10.25.1, the differential equation, and 10.41.3",
         "2.5, 10.0",
+        "-0.001834318851",
     ),
     "log_kv_dv": (
         r"Derivative of `log_kv` in the order, :math:`\partial_v \log K_v(x)`.",
         r"""
     Odd in v, so 0 at v = 0. NaN where either argument is NaN or x < 0.""",
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.38, and 10.41.4 differentiated",
+        "DLMF 10.38, and 10.41.4 differentiated",
         "2.5, 10.0",
+        "0.2367176979",
     ),
     "log_kv_dx": (
         r"Derivative of `log_kv` in the argument, :math:`\partial_x \log K_v(x) = -K_{v-1}(x)/K_v(x) - v/x`.",
@@ -181,8 +191,9 @@ _FUNCTIONS = {
     -inf at x = 0, -1 at x = inf."""
         + _K_EDGES,
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.29.2",
+        "DLMF 10.29.2",
         "2.5, 10.0",
+        "-1.077067669",
     ),
     "log_kv_dxx": (
         r"Second derivative of `log_kv` in the argument, :math:`\partial_x^2 \log K_v(x)`.",
@@ -190,8 +201,9 @@ _FUNCTIONS = {
     inf at x = 0, 0 at x = inf."""
         + _K_EDGES,
         _RELATIVE_ERROR,
-        "[DLMF]_ 10.25.1, the differential equation, and 10.41.4",
+        "DLMF 10.25.1, the differential equation, and 10.41.4",
         "2.5, 10.0",
+        "0.01013200294",
     ),
 }
 
@@ -224,10 +236,11 @@ Method: {source}.
 Examples
 --------
 >>> from telamon.special import {name}
->>> value = {name}({example})
+>>> print(f"{{{name}({example}):.10g}}")
+{value}
 """
 
-for _name, (_summary, _edges, _error, _source, _example) in _FUNCTIONS.items():
+for _name, (_summary, _edges, _error, _source, _example, _value) in _FUNCTIONS.items():
     _ufunc = globals()[_name]
     _inverse = _name == "iv_ratioinv"
     _ufunc.__doc__ = _FRAME.format(
@@ -239,5 +252,6 @@ for _name, (_summary, _edges, _error, _source, _example) in _FUNCTIONS.items():
         error=_error.replace("\n    ", "\n").strip(),
         source=_source,
         example=_example,
+        value=_value,
     )
     _ufunc.__module__ = __name__  # so that a pickle names telamon.special, not the private module

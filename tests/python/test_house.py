@@ -1,5 +1,6 @@
 """The house: one version, a light import, the instruction sets, ufuncs that behave, headers that others can use."""
 
+import doctest
 import os
 import pickle
 import re
@@ -93,6 +94,13 @@ def test_ufunc_has_its_loops_name_and_docstring(ufunc):
     assert ufunc.__module__ == "telamon.special"
     for section in ("Parameters", "Returns", "Notes"):
         assert f"{section}\n{'-' * len(section)}" in ufunc.__doc__
+
+
+@pytest.mark.parametrize("ufunc", UFUNCS, ids=special.__all__)
+def test_docstring_example_holds(ufunc):
+    # doctest looks for functions and classes only, so it would pass over ufuncs.
+    example = doctest.DocTestParser().get_doctest(ufunc.__doc__, {}, ufunc.__name__, None, 0)
+    assert doctest.DocTestRunner().run(example) == (0, 2)
 
 
 @pytest.mark.parametrize("ufunc", UFUNCS, ids=special.__all__)
