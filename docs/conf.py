@@ -2,8 +2,10 @@
 
 import json
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import telamon
 from telamon import special
@@ -23,12 +25,17 @@ default_role = "py:obj"  # single backquotes in the docstrings
 html_theme = "furo"
 html_title = f"telamon {release}"
 
-# Optional at run time, so optional here.
-autodoc_mock_imports = [name for name in ("torch", "jax", "sklearn") if find_spec(name) is None]
+# Optional at run time, so optional here. autodoc's own mocks cannot be base classes given to type().
+if find_spec("torch") is None:
+    sys.modules["torch"] = MagicMock()
+    sys.modules["torch"].autograd.Function = object
+if find_spec("jax") is None:
+    sys.modules.update({name: MagicMock() for name in ("jax", "jax.numpy", "jax.custom_derivatives")})
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it in words
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # attributes may be properties, documented apart
 
 # ---- ufuncs: autodoc knows functions, whose first docstring line may be the signature
 
@@ -46,9 +53,16 @@ for _name in special.__all__:
     setattr(special, _name, _as_function(getattr(special, _name)))
 
 
-def number_references(app, what, name, obj, options, lines):
-    """``.. [1]`` in many docstrings of one page would be one footnote defined many times; a list says the same."""
-    lines[:] = [re.sub(r"^\.\. \[\d+\] ", "#. ", line) for line in lines]
+def adapt_docstring(app, what, name, obj, options, lines):
+    """What NumPy's style allows and Sphinx takes for something else."""
+    text = "\n".join(lines)
+    # ``.. [1]`` in many docstrings of one page would be one footnote defined many times; a list says the same.
+    text = re.sub(r"^\.\. \[\d+\] ", "#. ", text, flags=re.MULTILINE)
+    # A section "Methods" describes them a second time.
+    text = re.sub(r"^Methods\n-+\n(?:.+\n)+\n*", "", text, flags=re.MULTILINE)
+    # A norm is no substitution.
+    text = re.sub(r"(?<=\s)\|(\w)\|(?=[\s.,:;])", r"\\|\1\\|", text)
+    lines[:] = text.split("\n")
 
 
 # ---- what `telamon bench` and bench/gpu.sh left in bench/results, if anything
@@ -60,9 +74,7 @@ def _results():
     for file in sorted(RESULTS.glob("*.md")):
         body = file.read_text(encoding="utf-8").replace("\n## ", "\n### ")
         title = re.match(r"# (.*)\n", body)  # bench/gpu.sh writes one
-        plots = [
-            f"![{plot.stem}](../bench/results/{plot.name})" for plot in sorted(RESULTS.glob(f"{file.stem}-*.png"))
-        ]
+        plots = [f"![{plot.stem}](../bench/results/{plot.name})" for plot in sorted(RESULTS.glob(f"{file.stem}-*.png"))]
         name = title[1] if title else file.stem
         sections.append("\n\n".join([f"## {name}", body[title.end() if title else 0 :].strip(), *plots]))
     return "\n\n".join(sections) or "No results are stored in this checkout."
@@ -89,5 +101,5 @@ def insert_results(app, docname, source):
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", number_references, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", adapt_docstring, priority=100)  # before napoleon
     app.connect("source-read", insert_results)
