@@ -28,7 +28,7 @@ html_title = f"telamon {release}"
 # Optional at run time, so optional here. autodoc's own mocks cannot be base classes given to type().
 if find_spec("torch") is None:
     sys.modules["torch"] = MagicMock()
-    sys.modules["torch"].autograd.Function = object
+    sys.modules["torch"].autograd.Function = type("Function", (), {"apply": staticmethod(MagicMock())})
 if find_spec("jax") is None:
     sys.modules.update({name: MagicMock() for name in ("jax", "jax.numpy", "jax.custom_derivatives")})
 autodoc_member_order = "bysource"
@@ -58,6 +58,8 @@ def adapt_docstring(app, what, name, obj, options, lines):
     text = "\n".join(lines)
     # ``.. [1]`` in many docstrings of one page would be one footnote defined many times; a list says the same.
     text = re.sub(r"^\.\. \[\d+\] ", "#. ", text, flags=re.MULTILINE)
+    # scikit-learn's names of attributes, weights_, are no links.
+    text = re.sub(r"^(\w+)_ :", r"\1\\_ :", text, flags=re.MULTILINE)
     # A section "Methods" describes them a second time.
     text = re.sub(r"^Methods\n-+\n(?:.+\n)+\n*", "", text, flags=re.MULTILINE)
     # A norm is no substitution.
