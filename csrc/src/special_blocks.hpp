@@ -26,7 +26,10 @@ constexpr std::size_t padded(std::size_t n) { return (n + lanes - 1) / lanes * l
 TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, const T* x, T* out, std::size_t n), {
   TELAMON_SIMD for (std::size_t i = 0; i < n; ++i) {
     const auto r = F::template eval<arch, R>(v[i], x[i]);
-    for (int k = 0; k < int(sizeof(r.at) / sizeof(T)); ++k) out[std::size_t(k) * block + i] = r.at[k];
+    constexpr int outputs = sizeof(r.at) / sizeof(T);  // spelt out: an array indexed by a loop stays in memory
+    out[i] = r.at[0];
+    if constexpr (outputs > 1) out[block + i] = r.at[1];
+    if constexpr (outputs > 2) out[2 * block + i] = r.at[2];
   }
 })
 TELAMON_MULTIVERSION_TEMPLATE(classify, (class F, class T), (const T* v, const T* x, int* regime, std::size_t n), {

@@ -135,17 +135,6 @@ TELAMON_HD TELAMON_INLINE void second_derivatives(const point<T>& at, T x, T vv,
   dxx = -sign * (at.v / at.x) * (at.p / x) + (xx + T(0.5) * (c2 - at.q) * u2);
 }
 
-// d2/dx2 by Bessel's equation from d = +-w/x - d/dx: nearly as accurate as the first derivative, where the second
-// derivatives of a fitted polynomial are not.
-template <kind Kind, class T>
-TELAMON_HD TELAMON_INLINE T dxx_from_equation(const point<T>& at, T x, T rest_x) noexcept {
-  constexpr T sign = Kind == kind::i ? T(1) : T(-1);
-  const T d = T(0.5) * at.c * at.u - rest_x, slope = sign * at.w_over_x - d;
-  constexpr T huge = std::numeric_limits<T>::max();
-  const T value = d * (T(2) * sign * at.w_over_x - d) - slope / x;
-  return at.w_over_x <= huge ? value : -sign * std::numeric_limits<T>::infinity();
-}
-
 // The chain rule for S(q, u): v and x derivatives from those in q and u; see debye_rest.
 template <class T>
 struct rest {

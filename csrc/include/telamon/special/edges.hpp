@@ -31,13 +31,13 @@ TELAMON_HD inline double i_slope_small_order(double v, double x) noexcept {
     rest<double> r = debye_rest<A, kind::i, tier_rows[1][tiers - 1], 1>(at);
     first_derivatives<kind::i, false>(at, r.v, r.x, slope, rest_dx);
   } else if (x >= 12.5) {
-    slope = v * evaluate_on<A, tables::slope_3>(q, 0.25, u).f;
+    slope = v * evaluate_on<A, tables::slope_3>(q, u).f;
   } else if (x >= 6.25) {
-    slope = v * evaluate_on<A, tables::slope_2>(q, 0.25, u).f;
+    slope = v * evaluate_on<A, tables::slope_2>(q, u).f;
   } else if (x >= 3.125) {
-    slope = v * evaluate_on<A, tables::slope_1>(q, 0.25, u).f;
+    slope = v * evaluate_on<A, tables::slope_1>(q, u).f;
   } else {
-    slope = v * evaluate_on<A, tables::slope_0>(q, 0.25, u).f;
+    slope = v * evaluate_on<A, tables::slope_0>(q, u).f;
   }
   double s, c, k = k_over_i(v, x), k_slope = evaluate<log_bessel<kind::k, false, 1>>(v, x).at[1];
   sin_cos_pi(v, s, c);
@@ -64,23 +64,24 @@ TELAMON_HD values<double, (Order == 0 ? 1 : 3)> i_negative_order(double a, doubl
     else
       return {{Order == 1 ? value : nan, nan, nan}};
   }
-  double total = std::exp(li - top) + s * std::exp(lk - top);
+  double total = std::exp(li - top) + (s == 0 ? 0 : s * std::exp(lk - top));
   double value = total > 0 ? top + std::log(total) : (total == 0 ? -inf : nan);
   out.at[0] = value;
   if constexpr (Order > 0) {
     auto i1 = evaluate<log_bessel<kind::i, false, 1>>(a, x), k1 = evaluate<log_bessel<kind::k, false, 1>>(a, x);
-    double wi = std::exp(li - top) / total, wk = std::exp(lk - top) / total;
-    double s1 = 2 * c, s2 = -pi * pi * s;  // ds/da, d2s/da2
-    double da = wi * i1.at[1] + wk * (s * k1.at[1] + s1), dx = wi * i1.at[2] + wk * s * k1.at[2];
+    double wi = std::exp(li - top) / total, wk = std::exp(lk - top) / total, ws = s == 0 ? 0 : wk * s;
+    double s1 = 2 * c;  // ds/da; d2s/da2 = -pi^2 s
+    double da = wi * i1.at[1] + ws * k1.at[1] + wk * s1, dx = wi * i1.at[2] + ws * k1.at[2];
     if constexpr (Order == 1) {
       out.at[1] = -da;
       out.at[2] = dx - (Scaled ? 1 : 0);
     } else {
       auto i2 = evaluate<log_bessel<kind::i, false, 2>>(a, x), k2 = evaluate<log_bessel<kind::k, false, 2>>(a, x);
       double iv = i1.at[1], ix = i1.at[2], kv = k1.at[1], kx = k1.at[2];
-      out.at[0] = wi * (iv * iv + i2.at[0]) + wk * (s * (kv * kv + k2.at[0]) + 2 * s1 * kv + s2) - da * da;
-      out.at[1] = -(wi * (iv * ix + i2.at[1]) + wk * (s * (kv * kx + k2.at[1]) + s1 * kx) - da * dx);
-      out.at[2] = wi * (ix * ix + i2.at[2]) + wk * s * (kx * kx + k2.at[2]) - dx * dx;
+      out.at[0] = wi * (iv * iv + i2.at[0]) + ws * (kv * kv + k2.at[0] - pi * pi) + wk * 2 * s1 * kv - da * da;
+      out.at[1] = -(wi * (iv * ix + i2.at[1]) + ws * (kv * kx + k2.at[1]) + wk * s1 * kx - da * dx);
+      out.at[2] = wi * (ix * ix + i2.at[2]) + ws * (kx * kx + k2.at[2]) - dx * dx;
+      if (s == 0) out.at[2] = i2.at[2];  // the rest cancels
     }
     if (!(total > 0)) out.at[0] = out.at[1] = out.at[2] = nan;
   }

@@ -11,7 +11,7 @@ namespace telamon::special::detail {
 // The polynomial in place of S(q, u), with derivatives. p = v/w: p_v = c^2 u, p_x = -p c u; u_v = -p u^2, u_x = -c u^2.
 template <class A, class Table, int Order, class T>
 TELAMON_HD TELAMON_INLINE rest<T> panel_rest(const point<T>& at) noexcept {
-  partials<T> g = evaluate_on<A, Table, Order>(at.p, 1.0, at.u);
+  partials<T> g = evaluate_on<A, Table, Order>(at.p, at.u);
   rest<T> r{};
   r.f = g.f;
   if constexpr (Order >= 1) {
@@ -21,10 +21,11 @@ TELAMON_HD TELAMON_INLINE rest<T> panel_rest(const point<T>& at) noexcept {
     r.x = g.s * p_x + g.t * u_x;
     if constexpr (Order >= 2) {
       const T u2 = u * u, u3 = u2 * u;
-      T p_vv = T(-3) * c2 * p * u2, p_vx = c * u2 * (T(2) - T(3) * c2);
-      T u_vv = u3 * (T(3) * p * p - T(1)), u_vx = T(3) * p * c * u3;
+      T p_vv = T(-3) * c2 * p * u2, p_vx = c * u2 * (T(2) - T(3) * c2), p_xx = p * u2 * (T(3) * c2 - T(1));
+      T u_vv = u3 * (T(3) * p * p - T(1)), u_vx = T(3) * p * c * u3, u_xx = u3 * (T(3) * c2 - T(1));
       r.vv = g.ss * p_v * p_v + T(2) * g.st * p_v * u_v + g.tt * u_v * u_v + g.s * p_vv + g.t * u_vv;
       r.vx = g.ss * p_v * p_x + g.st * (p_v * u_x + p_x * u_v) + g.tt * u_v * u_x + g.s * p_vx + g.t * u_vx;
+      r.xx = g.ss * p_x * p_x + T(2) * g.st * p_x * u_x + g.tt * u_x * u_x + g.s * p_xx + g.t * u_xx;
     }
   }
   return r;
@@ -61,7 +62,6 @@ TELAMON_HD TELAMON_INLINE values<T, 3> log_i_panel_hess(T v, T x) noexcept {
   rest<T> r = panel_rest<A, log_i_table<Panel>, 2>(at);
   values<T, 3> out;
   second_derivatives<kind::i>(at, x, r.vv, r.vx, r.xx, out.at[0], out.at[1], out.at[2]);
-  out.at[2] = dxx_from_equation<kind::i>(at, x, r.x);
   return out;
 }
 

@@ -31,6 +31,9 @@ TELAMON_HD TELAMON_INLINE k_pair<T, Order> k_recur(T mu, T n, T y, T y_lo, jet<T
   auto select = [](bool take, jet<T, Order> a, jet<T, Order> b) {
     return jet<T, Order>{take ? a.f : b.f, take ? a.d : b.d, take ? a.h : b.h};
   };
+#if defined(__GNUC__) && !defined(__CUDA_ARCH__)
+#pragma GCC unroll 16
+#endif
   for (int j = 1; j < k_steps; ++j) {
     jet<T, Order> yb = before * y;
     bool here = n == T(j);
@@ -64,7 +67,18 @@ struct k_state {
   num::accumulator<T> base;
   jet<T, Order> base_slopes;
   k_pair<T, Order> k;
+  T xx;  // d2/dx2 of log K_v, Order 2
 };
+
+// d2/dx2 log K_v from Bessel's equation: v/x^2 - r', r' = r^2 - 1 + (2v-1) r/x, r = K_{v-1}/K_v. It loses a factor x^2, so
+// it serves small x only. Infinite where 1/x^2 overflows.
+inline constexpr int k_equation_panels = 5;  // x < 3.125
+template <class T>
+TELAMON_HD TELAMON_INLINE T k_curvature(T v, T x, const k_pair<T, 2>& k) noexcept {
+  const T ratio = k.before.f / k.h.f, r = k.first ? (T(2) * ratio) / x : ratio * (T(0.5) * x);
+  const T xx = (v / x) / x - (r * (r + (T(2) * v - T(1)) / x) - T(1));
+  return xx == xx ? xx : std::numeric_limits<T>::infinity();
+}
 
 template <int Panel>
 struct log_k_table;
@@ -95,8 +109,9 @@ TELAMON_HD TELAMON_INLINE jet<T, Order> even_jet(T order, const partials<T>& p) 
 template <class A, int Panel, int Order, class T>
 TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_near_pair(T v, T x) noexcept {
   const T n = T(int(v)), f = v - n, g = T(1) - f, u = T(1) / x, half_x = T(0.5) * x;
-  jet<T, Order> at_f = even_jet<Order>(f, evaluate_on<A, log_k_table<Panel>, Order>(f * f, 1.0, u));
-  jet<T, Order> at_g = even_jet<Order>(g, evaluate_on<A, log_k_table<Panel>, Order>(g * g, 1.0, u));
+  const partials<T> p_f = evaluate_on<A, log_k_table<Panel>, Order>(f * f, u);
+  jet<T, Order> at_f = even_jet<Order>(f, p_f);
+  jet<T, Order> at_g = even_jet<Order>(g, evaluate_on<A, log_k_table<Panel>, Order>(g * g, u));
   at_g.d = -at_g.d;
   // t = K_{f-1}/K_f
   jet<T, Order> t = at_g - at_f;
@@ -107,8 +122,8 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_near_pair(T v, T x) noexcept {
   const T h1_lo = num::two_sum(y_hm1.f, f).lo;
   h1.f = f_sum;
   if constexpr (Order >= 1) h1.d += T(1);
-  num::dd<T> xx = num::two_prod<A>(half_x, half_x);
-  k_pair<T, Order> k = k_recur<A, Order>(f, n, xx.hi, xx.lo, h0, y_hm1, T(0), h1, h1_lo);
+  const num::dd<T> quarter_xx = num::two_prod<A>(half_x, half_x);
+  k_pair<T, Order> k = k_recur<A, Order>(f, n, quarter_xx.hi, quarter_xx.lo, h0, y_hm1, T(0), h1, h1_lo);
   num::dd<T> l{T(0), T(0)};
   num::accumulator<T> base{T(0), T(0)};
   if constexpr (Order == 0) {
@@ -120,19 +135,36 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_near_pair(T v, T x) noexcept {
     base.add(at_f.f);
     base.lo += T(0.5) * l.lo - T(half_log_4_pi_lo);
   }
-  return {n, l, base, at_f, k};
+  T xx = T(0);
+  if constexpr (Order == 2 && Panel < k_equation_panels) {
+    xx = k_curvature(v, x, k);
+  } else if constexpr (Order == 2) {
+    // Order f from the polynomial itself, then upwards: r' = r^2 ((v-1)/x^2 + d2/dx2 log K_{v-1}), r = K_{v-1}/K_v.
+    // Bessel's equation would give the same, less exactly.
+    const T u2 = u * u;
+    xx = u2 * (T(0.5) + u * (T(2) * p_f.t + u * p_f.tt));
+    T before = y_hm1.f, now = T(1);
+    for (int j = 1; T(j) <= n; ++j) {
+      const T next = j == 1 ? y_hm1.f + f : (f + T(j - 1)) * now + quarter_xx.hi * before;
+      before = now, now = next;
+      const T r = half_x * before / now;
+      xx = (f + T(j)) * u2 - r * r * ((f + T(j - 1)) * u2 + xx);
+    }
+  }
+  return {n, l, base, at_f, k, xx};
 }
 
 // sinh(a)/a, that less 1, (a cosh(a) - sinh(a))/a^3 and cosh(a): by series below 1, where the formulas cancel.
 template <class T>
 struct hyperbolic {
-  T sinhc, sinhc_m1, chi, cosh, exp;
+  T sinhc, sinhc_m1, chi, cosh, exp, inverse;
 };
 template <class A, class T>
-TELAMON_HD TELAMON_INLINE hyperbolic<T> hyperbolics(T a) noexcept {
+TELAMON_HD TELAMON_INLINE hyperbolic<T> hyperbolics(T a, T a_lo) noexcept {
   hyperbolic<T> r;
-  r.exp = num::exp<A>(a);
-  const T inverse = num::exp<A>(-a), z = a * a;
+  r.exp = num::exp<A>(a) * (T(1) + a_lo);
+  r.inverse = num::exp<A>(-a) * (T(1) - a_lo);
+  const T inverse = r.inverse, z = a * a;
   r.cosh = T(0.5) * (r.exp + inverse);
   // sum z^k/(2k+1)! and sum z^k (2k+2)/(2k+3)!
   T s = T(1.0 / 355687428096000.0), c = T(18.0 / 121645100408832000.0);
@@ -158,20 +190,21 @@ template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept {
   const T n = T(int(v + T(0.5))), mu = v - n, y = T(0.25) * x * x;
   const num::dd<T> l = num::log_ratio<A, true>(num::dd<T>{T(2), T(0)}, x);
-  const T q = mu * mu, a = mu * l.hi;
+  const num::dd<T> al = num::two_prod<A>(mu, l.hi);
+  const T q = mu * mu, a = al.hi, a_lo = al.lo + mu * l.lo;
   // the order's parity is used: everything is a function of mu^2, times mu where odd
-  const partials<T> even = evaluate_on<A, k_corner_even_m1, Order>(q, 0.25, y), odd = evaluate_on<A, k_corner_odd, Order>(q, 0.25, y);
-  const partials<T> even_y = evaluate_on<A, k_corner_even_y, Order>(q, 0.25, y);
-  const partials<T> odd_y = evaluate_on<A, k_corner_odd_y, Order>(q, 0.25, y);
-  const hyperbolic<T> h = hyperbolics<A>(a);
+  const partials<T> even = evaluate_on<A, k_corner_even_m1, Order>(q, y), odd = evaluate_on<A, k_corner_odd, Order>(q, y);
+  const partials<T> even_y = evaluate_on<A, k_corner_even_y, Order>(q, y);
+  const partials<T> odd_y = evaluate_on<A, k_corner_odd_y, Order>(q, y);
+  const hyperbolic<T> h = hyperbolics<A>(a, a_lo);
   // S = sinh(a)/mu = l sinhc(a) and C = cosh(a), with d/dmu a = l: S' = l^3 mu chi, S'' = l^3 (sinhc - 2 chi)
   const T l2 = l.hi * l.hi;
-  jet<T, Order> s{l.hi * h.sinhc}, c{h.cosh}, e{h.exp}, e_minus{T(1) / h.exp}, m{mu};
+  jet<T, Order> s{l.hi * h.sinhc}, c{h.cosh}, e{h.exp}, e_minus{h.inverse}, m{mu};
   jet<T, Order> pe = even_jet<Order>(mu, even), po = even_jet<Order>(mu, odd);
   pe.f += T(1);
   jet<T, Order> pe_y = even_jet<Order>(mu, even_y), po_y = even_jet<Order>(mu, odd_y);
   if constexpr (Order >= 1) {
-    s.d = l2 * a * h.chi, c.d = l2 * mu * h.sinhc, m.d = T(1);
+    s.d = (l2 * l.hi * h.chi) * mu, c.d = (l2 * h.sinhc) * mu, m.d = T(1);
     e.d = l.hi * e.f, e_minus.d = -l.hi * e_minus.f;
   }
   if constexpr (Order >= 2) {
@@ -195,10 +228,7 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
   num::accumulator<T> base{T(0), T(0)};
   jet<T, Order> base_slopes{};
   base_slopes.d = factor ? l.hi : T(0);
-  if constexpr (Order == 0) {
-    num::dd<T> al = num::two_prod<A>(mu, l.hi);
-    base = {factor ? al.hi : T(0), factor ? al.lo + mu * l.lo : T(0)};
-  }
+  if constexpr (Order == 0) base = {factor ? a : T(0), factor ? a_lo : T(0)};
   jet<T, Order> h0 = pe * s - po * c;
   const jet<T, Order> small = (pe_y * s - po_y * c) * y;
   // H_1 = (x/2) K_{mu+1} = ((P - mu Q) e^a)/2 - y (dP/dy S - dQ/dy C), and y H_{-1} = (x/2) K_{1-mu} the same with -mu
@@ -212,14 +242,18 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
     h0_lo = factor ? T(0) : s2.lo + (s1.lo + (p.lo - qc.lo) + (l.lo + l.lo * delta));
   }
   const k_pair<T, Order> k = k_recur<A, Order>(mu, n, y, T(0), h0, y_hm1, h0_lo, h1, T(0));
-  return {n, l, base, base_slopes, k};
+  T xx = T(0);
+  if constexpr (Order == 2) {
+    xx = k_curvature(v, x, k);
+  }
+  return {n, l, base, base_slopes, k, xx};
 }
 
 // The common end: from log K_mu known up to the factor h (value h + h_lo), the order v = mu + n.
 // log K_v = base + log(h) + n l; K_{v-1}/K_v = (2/x) y_before/h.
 template <class A, bool Scaled, int Order, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> k_finish(T v, T x, const k_state<T, Order>& state) noexcept {
-  auto [n, l, base, base_slopes, k] = state;
+  auto [n, l, base, base_slopes, k, xx] = state;
   values<T, 3> out{};
   if constexpr (Order == 0) {
     num::dd<T> log_h = num::log_ratio<A>(num::quick_two_sum(k.h.f, k.h_lo), T(1)), nl = num::two_prod<A>(n, l.hi);
@@ -238,9 +272,7 @@ TELAMON_HD TELAMON_INLINE values<T, 3> k_finish(T v, T x, const k_state<T, Order
     } else {
       out.at[0] = base_slopes.h + slope.h;
       out.at[1] = T(-1) / x - r.d;
-      // L_xx = v/x^2 - r', r' = r^2 - 1 + (2v-1) r/x
-      const T xx = (v / x) / x - (r.f * (r.f + (T(2) * v - T(1)) / x) - T(1));
-      out.at[2] = xx == xx ? xx : std::numeric_limits<T>::infinity();  // x so small that 1/x^2 overflows
+      out.at[2] = xx;
     }
   }
   return out;
@@ -248,11 +280,15 @@ TELAMON_HD TELAMON_INLINE values<T, 3> k_finish(T v, T x, const k_state<T, Order
 
 template <class A, bool Scaled, int Panel, int Order, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> log_k_near(T v, T x) noexcept {
-  return k_finish<A, Scaled, Order>(v, x, log_k_near_pair<A, Panel, Order>(v, x));
+  values<T, 3> out = k_finish<A, Scaled, Order>(v, x, log_k_near_pair<A, Panel, Order>(v, x));
+  if constexpr (Order == 1) out.at[0] = log_k_near<A, Scaled, Panel, 0>(v, x).at[0];
+  return out;
 }
 template <class A, bool Scaled, int Order, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> log_k_corner(T v, T x) noexcept {
-  return k_finish<A, Scaled, Order>(v, x, log_k_corner_pair<A, Order>(v, x));
+  values<T, 3> out = k_finish<A, Scaled, Order>(v, x, log_k_corner_pair<A, Order>(v, x));
+  if constexpr (Order == 1) out.at[0] = log_k_corner<A, Scaled, 0>(v, x).at[0];
+  return out;
 }
 
 struct log_k_far_table : tables::log_k_far {};
@@ -260,7 +296,7 @@ struct log_k_far_table : tables::log_k_far {};
 // w in [12.5, 25): the polynomial in q = v^2/w^2 and u. q_v = 2 p c^2 u, q_x = -2 q c u.
 template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE rest<T> log_k_far_rest(const point<T>& at) noexcept {
-  partials<T> g = evaluate_on<A, log_k_far_table, Order>(at.q, 1.0, at.u);
+  partials<T> g = evaluate_on<A, log_k_far_table, Order>(at.q, at.u);
   rest<T> r{};
   r.f = g.f;
   if constexpr (Order >= 1) {
@@ -270,10 +306,11 @@ TELAMON_HD TELAMON_INLINE rest<T> log_k_far_rest(const point<T>& at) noexcept {
     r.x = g.s * q_x + g.t * u_x;
     if constexpr (Order >= 2) {
       const T u2 = u * u, u3 = u2 * u;
-      T q_vv = T(2) * c2 * u2 * (T(1) - T(4) * q), q_vx = T(4) * p * c * u2 * (q - c2);
-      T u_vv = u3 * (T(3) * q - T(1)), u_vx = T(3) * p * c * u3;
+      T q_vv = T(2) * c2 * u2 * (T(1) - T(4) * q), q_vx = T(4) * p * c * u2 * (q - c2), q_xx = T(2) * q * u2 * (T(4) * c2 - T(1));
+      T u_vv = u3 * (T(3) * q - T(1)), u_vx = T(3) * p * c * u3, u_xx = u3 * (T(3) * c2 - T(1));
       r.vv = g.ss * q_v * q_v + T(2) * g.st * q_v * u_v + g.tt * u_v * u_v + g.s * q_vv + g.t * u_vv;
       r.vx = g.ss * q_v * q_x + g.st * (q_v * u_x + q_x * u_v) + g.tt * u_v * u_x + g.s * q_vx + g.t * u_vx;
+      r.xx = g.ss * q_x * q_x + T(2) * g.st * q_x * u_x + g.tt * u_x * u_x + g.s * q_xx + g.t * u_xx;
     }
   }
   return r;
@@ -286,10 +323,7 @@ TELAMON_HD TELAMON_INLINE values<T, 3> log_k_far(T v, T x) noexcept {
   values<T, 3> out{};
   if constexpr (Order < 2) out.at[0] = assemble<A, kind::k, Scaled>(at, r.f);
   if constexpr (Order == 1) first_derivatives<kind::k, Scaled>(at, r.v, r.x, out.at[1], out.at[2]);
-  if constexpr (Order == 2) {
-    second_derivatives<kind::k>(at, x, r.vv, r.vx, r.xx, out.at[0], out.at[1], out.at[2]);
-    out.at[2] = dxx_from_equation<kind::k>(at, x, r.x);
-  }
+  if constexpr (Order == 2) second_derivatives<kind::k>(at, x, r.vv, r.vx, r.xx, out.at[0], out.at[1], out.at[2]);
   return out;
 }
 

@@ -72,12 +72,13 @@ TELAMON_HD TELAMON_INLINE partials<T> evaluate(T s, T t) noexcept {
   return p;
 }
 
-// A table whose variables were scaled to [-1, 1]: s in [s_lo, s_hi], t in [Table::t_lo, Table::t_hi].
+// A table whose variables were scaled to [-1, 1] from [s_lo, s_hi] and [t_lo, t_hi].
 template <class A, class Table, int Order = 0, class T>
-TELAMON_HD TELAMON_INLINE partials<T> evaluate_on(T s, double s_hi, T t) noexcept {
+TELAMON_HD TELAMON_INLINE partials<T> evaluate_on(T s, T t) noexcept {
+  constexpr double s_scale = 2 / (Table::s_hi - Table::s_lo), s_mid = (Table::s_hi + Table::s_lo) / 2;
   constexpr double t_scale = 2 / (Table::t_hi - Table::t_lo), t_mid = (Table::t_hi + Table::t_lo) / 2;
-  T ks = T(2 / s_hi), kt = T(t_scale);
-  partials<T> p = evaluate<A, Table, Order>(num::mad<A>(s, ks, T(-1)), (t - T(t_mid)) * kt);
+  const T ks = T(s_scale), kt = T(t_scale);
+  partials<T> p = evaluate<A, Table, Order>((s - T(s_mid)) * ks, (t - T(t_mid)) * kt);
   if constexpr (Order >= 1) p.s *= ks, p.t *= kt;
   if constexpr (Order >= 2) p.ss *= ks * ks, p.st *= ks * kt, p.tt *= kt * kt;
   return p;

@@ -48,6 +48,7 @@ TELAMON_HD TELAMON_INLINE ratio_pair i_ratio_panel(double v, double x) noexcept 
   return {c / (1 + p) + rest_x, p * (1 + c + p) / ((1 + c) * (1 + p)) - rest_x};
 }
 
+// Small x, any order.
 template <class A>
 TELAMON_HD TELAMON_INLINE ratio_pair i_ratio_corner(double v, double x) noexcept {
   const double y = 0.25 * x * x;
@@ -73,13 +74,13 @@ TELAMON_HD TELAMON_NOINLINE inline ratio_pair i_ratio_small_order(double v, doub
     const point<double> at = locate_extreme<A>(num::abs(n), x);
     rest = (n < 0 ? -1 : 1) * (debye_ratio_rest<A, ratio_rows[tiers - 1]>(at, at.u) - at.asinh.hi);
   } else if (x >= 12.5) {
-    rest = -n * evaluate_on<A, tables::even_ratio_3>(q, 0.25, u).f;
+    rest = -n * evaluate_on<A, tables::even_ratio_3>(q, u).f;
   } else if (x >= 6.25) {
-    rest = -n * evaluate_on<A, tables::even_ratio_2>(q, 0.25, u).f;
+    rest = -n * evaluate_on<A, tables::even_ratio_2>(q, u).f;
   } else if (x >= 3.125) {
-    rest = -n * evaluate_on<A, tables::even_ratio_1>(q, 0.25, u).f;
+    rest = -n * evaluate_on<A, tables::even_ratio_1>(q, u).f;
   } else {
-    rest = -n * evaluate_on<A, tables::even_ratio_0>(q, 0.25, u).f;
+    rest = -n * evaluate_on<A, tables::even_ratio_0>(q, u).f;
   }
   out.c = -num::expm1<A>(rest);
   if (x < small_order_end) {
@@ -107,7 +108,8 @@ struct iv_ratio_function {
   static constexpr int outputs = 2, regimes = i_regimes, edge_regime = i_edge;
 
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept {
-    return detail::classify<kind::i>(v - 1, x);  // negative for v < 1: an edge
+    const int r = detail::classify<kind::i>(v - 1, x);  // negative for v < 1: an edge
+    return (r >= i_panel_0) & (r <= i_panel_3) & (x < i_corner_end) ? int(i_corner) : r;
   }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE values<double, 2> eval(double v, double x) noexcept {
@@ -161,7 +163,7 @@ struct kv_ratio_function {
         k = log_k_corner_pair<A, 0>(v, x).k;
       else
         k = log_k_near_pair<A, R - k_near_0, 0>(v, x).k;
-      return {{k.first ? (k.h.f / k.before.f) * (0.5 * x) : (2 * (k.h.f / k.before.f)) / x}};
+      return {{k.first ? (0.5 * (k.h.f / k.before.f)) * x : (2 * (k.h.f / k.before.f)) / x}};
     } else {
       return {{edge(v, x)}};
     }
