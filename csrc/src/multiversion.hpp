@@ -36,7 +36,7 @@
 #define TELAMON_HAS_AVX2 0
 #endif
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(TELAMON_NO_FORCED_INLINE)
 #define TELAMON_FLATTEN __attribute__((flatten))
 #else
 #define TELAMON_FLATTEN

@@ -16,8 +16,9 @@
 #define TELAMON_HD
 #endif
 
-// For the few helpers that must disappear even in unoptimised or sanitized builds.
-#if defined(__GNUC__)
+// What a kernel consists of must end up in the loop that calls it, or the loop is not vectorised. Debug and sanitized
+// builds, where that would only make the compiler run for an hour, define TELAMON_NO_FORCED_INLINE.
+#if defined(__GNUC__) && !defined(TELAMON_NO_FORCED_INLINE)
 #define TELAMON_INLINE inline __attribute__((always_inline))
 #else
 #define TELAMON_INLINE inline
