@@ -341,8 +341,9 @@ def main():
         emit_fit(name, k_corner(part, derivative), widened(*square, margin, margin), (Fraction(0), edges[0] ** 2 / 4),
                  "K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and "
                  "y = x^2/4, x <= 0.09765625", m=12, tol=1e-19)
-    emit("lgamma1p", fit1(lgamma1p_over, (arb(0), arb_of(edges[4]))), "lgamma(1 + v)/v, 0 <= v <= 1.5625",
-         [("t", (0, float(edges[4])))])
+    orders = widened(Fraction(0), edges[4], margin, margin)
+    emit("lgamma1p", fit1(lgamma1p_over, tuple(map(arb_of, orders))), "lgamma(1 + v)/v, 0 <= v <= 1.5625",
+         [("t", tuple(map(float, orders)))])
     print("}  // namespace telamon::special::tables")
     print("// clang-format on")
 

@@ -30,6 +30,8 @@ TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, con
     out[i] = r.at[0];
     if constexpr (outputs > 1) out[block + i] = r.at[1];
     if constexpr (outputs > 2) out[2 * block + i] = r.at[2];
+    if constexpr (outputs > 3) out[3 * block + i] = r.at[3];
+    if constexpr (outputs > 4) out[4 * block + i] = r.at[4];
   }
 })
 TELAMON_MULTIVERSION_TEMPLATE(classify, (class F, class T), (const T* v, const T* x, int* regime, std::size_t n), {
@@ -185,11 +187,11 @@ void run_span(const char* name, span<const T> v, span<const T> x, span<T> out) {
 #define TELAMON_SPECIAL_BOTH(name, Block, Which)      \
   TELAMON_SPECIAL_DEFINE(double, name, Block, Which) \
   TELAMON_SPECIAL_DEFINE(float, name, Block, Which)
-#define TELAMON_SPECIAL_THREE_OF(T, name, Block)                                                                 \
+#define TELAMON_SPECIAL_THREE_OF(T, name, Block, A, B, C)                                                        \
   void name(strided<const T> v, strided<const T> x, strided<T> a, strided<T> b, strided<T> c, std::size_t n) {   \
     const strided<T> out[] = {a, b, c};                                                                          \
-    blocks::run_strided<Block, 0, 1, 2>(v, x, out, n);                                                           \
+    blocks::run_strided<Block, A, B, C>(v, x, out, n);                                                           \
   }
-#define TELAMON_SPECIAL_THREE(name, Block)      \
-  TELAMON_SPECIAL_THREE_OF(double, name, Block) \
-  TELAMON_SPECIAL_THREE_OF(float, name, Block)
+#define TELAMON_SPECIAL_THREE(name, Block, A, B, C)      \
+  TELAMON_SPECIAL_THREE_OF(double, name, Block, A, B, C) \
+  TELAMON_SPECIAL_THREE_OF(float, name, Block, A, B, C)

@@ -4,9 +4,14 @@
 
 #include <telamon/special/regimes.hpp>
 
+#include <type_traits>
+
 namespace telamon::special::detail {
 
-#if defined(__GNUC__) && !defined(__CUDACC__)
+// One copy of what is long; without it every kernel of the device would hold all regimes of all it calls.
+#if defined(__CUDACC__)
+#define TELAMON_NOINLINE __noinline__
+#elif defined(__GNUC__)
 #define TELAMON_NOINLINE __attribute__((noinline))
 #else
 #define TELAMON_NOINLINE
@@ -127,6 +132,37 @@ struct log_bessel<kind::k, Scaled, Order> {
     else
       return edge<kind::k, Scaled, Order>(v, x);
   }
+};
+
+// A function and its scaled form in one kernel, since they differ in the last step only: value, scaled value; and for
+// Order 1 d/dv, d/dx, d/dx of the scaled form. What the two evaluations share the compiler computes once.
+template <kind Kind, int Order>
+struct paired_bessel {
+  using plain = log_bessel<Kind, false, Order>;
+  using scaled = log_bessel<Kind, true, Order>;
+  static constexpr int outputs = Order == 0 ? 2 : 5, regimes = plain::regimes, edge_regime = plain::edge_regime;
+
+  template <class A, class B>
+  TELAMON_HD static TELAMON_INLINE auto merge(const A& a, const B& b) noexcept {
+    using T = std::decay_t<decltype(a.at[0])>;
+    if constexpr (Order == 0)
+      return values<T, 2>{{a.at[0], b.at[0]}};
+    else
+      return values<T, 5>{{a.at[0], b.at[0], a.at[1], a.at[2], b.at[2]}};
+  }
+  TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept { return plain::classify(v, x); }
+  template <class A, int R>
+  TELAMON_HD static TELAMON_INLINE auto eval(double v, double x) noexcept {
+    return merge(plain::template eval<A, R>(v, x), scaled::template eval<A, R>(v, x));
+  }
+  struct single {
+    static constexpr bool has_float = true;
+    TELAMON_HD static TELAMON_INLINE int classify(float v, float x) noexcept { return plain::single::classify(v, x); }
+    template <class A, int R>
+    TELAMON_HD static TELAMON_INLINE auto eval(float v, float x) noexcept {
+      return merge(plain::single::template eval<A, R>(v, x), scaled::single::template eval<A, R>(v, x));
+    }
+  };
 };
 
 }  // namespace telamon::special::detail

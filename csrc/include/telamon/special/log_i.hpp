@@ -87,9 +87,10 @@ TELAMON_HD TELAMON_INLINE jet<T, Order> hyp0f1_m1(jet<T, Order> b, T y) noexcept
 // lgamma(1 + v), its derivative and second derivative, 0 <= v <= 1.5625; v times a polynomial.
 template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE partials<T> lgamma1p(T v) noexcept {
-  constexpr double scale = 2 / tables::lgamma1p::t_hi;
+  using table = tables::lgamma1p;
+  constexpr double scale = 2 / (table::t_hi - table::t_lo), mid = (table::t_hi + table::t_lo) / 2;
   T f, d, h;
-  evaluate_row<A, tables::lgamma1p, 0, Order>(num::mad<A>(v, T(scale), T(-1)), f, d, h);
+  evaluate_row<A, table, 0, Order>((v - T(mid)) * T(scale), f, d, h);
   partials<T> r{};
   r.f = v * f;
   r.t = f + v * (d * T(scale));
