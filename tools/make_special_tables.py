@@ -328,7 +328,7 @@ def main():
         emit_fit(f"even_ratio_{k}", even_ratio, square, u,
                  f"-log of the ratio of even parts over n, n^2 in [0, 1/4] (rows), 1/x, {float(lo)} <= x <= {float(hi)}")
     lo, hi = edges[7], edges[8]
-    emit_fit("log_k_far", log_k_far_rest, (Fraction(0), Fraction(1)), widened(1 / hi, 1 / lo, margin, margin),
+    emit_fit("log_k_far", log_k_far_rest, (Fraction(0), Fraction(1)), widened(1 / hi, 1 / lo, 2 * margin, 2 * margin),
              f"log K + lead - log(pi/(2w))/2 in v^2/w^2 in [0, 1] (rows) and 1/w, {float(lo)} <= w <= {float(hi)}",
              n=36, tol=1e-18)
     for k in range(7):

@@ -135,6 +135,14 @@ TELAMON_HD TELAMON_INLINE void second_derivatives(const point<T>& at, T x, T vv,
   dxx = -sign * (at.v / at.x) * (at.p / x) + (xx + T(0.5) * (c2 - at.q) * u2);
 }
 
+// d2/dx2 log I by Bessel's equation, from d = w/x - d/dx. It loses a factor x, the second derivative of a fitted
+// polynomial a factor 1/x.
+template <class T>
+TELAMON_HD TELAMON_INLINE T i_curvature(const point<T>& at, T x, T rest_x) noexcept {
+  const T d = T(0.5) * at.c * at.u - rest_x, value = d * (T(2) * at.w_over_x - d) - (at.w_over_x - d) / x;
+  return at.w_over_x <= std::numeric_limits<T>::max() ? value : -std::numeric_limits<T>::infinity();
+}
+
 // The chain rule for S(q, u): v and x derivatives from those in q and u; see debye_rest.
 template <class T>
 struct rest {

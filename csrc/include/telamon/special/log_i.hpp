@@ -62,6 +62,7 @@ TELAMON_HD TELAMON_INLINE values<T, 3> log_i_panel_hess(T v, T x) noexcept {
   rest<T> r = panel_rest<A, log_i_table<Panel>, 2>(at);
   values<T, 3> out;
   second_derivatives<kind::i>(at, x, r.vv, r.vx, r.xx, out.at[0], out.at[1], out.at[2]);
+  if constexpr (Panel < 2) out.at[2] = i_curvature(at, x, r.x);
   return out;
 }
 

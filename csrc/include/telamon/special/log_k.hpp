@@ -132,8 +132,9 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_near_pair(T v, T x) noexcept {
     base = {-x, T(0)};
     base.add(T(0.5) * l.hi);
     base.add(T(-half_log_4_pi_hi));
-    base.add(at_f.f);
-    base.lo += T(0.5) * l.lo - T(half_log_4_pi_lo);
+    const num::dd<T> exact = evaluate_exactly_on<A, log_k_table<Panel>>(f * f, u);
+    base.add(exact.hi);
+    base.lo += exact.lo + (T(0.5) * l.lo - T(half_log_4_pi_lo));
   }
   T xx = T(0);
   if constexpr (Order == 2 && Panel < k_equation_panels) {

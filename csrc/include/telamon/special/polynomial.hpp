@@ -40,9 +40,9 @@ TELAMON_HD TELAMON_INLINE void evaluate_row(T t, T& f, T& d, T& h) noexcept {
   horner<A, Table, last - 1, begin, Order>(t, f, d, h);
 }
 
-template <class A, class Table, int Row, int Order, class T>
+template <class A, class Table, int Row, int End, int Order, class T>
 TELAMON_HD TELAMON_INLINE void accumulate_rows(T s, T t, partials<T>& p) noexcept {
-  if constexpr (Row >= 0) {
+  if constexpr (Row >= End) {
     T f, d, h;
     evaluate_row<A, Table, Row, Order>(t, f, d, h);
     if constexpr (Order >= 2) {
@@ -55,7 +55,7 @@ TELAMON_HD TELAMON_INLINE void accumulate_rows(T s, T t, partials<T>& p) noexcep
       p.t = num::mad<A>(p.t, s, d);
     }
     p.f = num::mad<A>(p.f, s, f);
-    accumulate_rows<A, Table, Row - 1, Order>(s, t, p);
+    accumulate_rows<A, Table, Row - 1, End, Order>(s, t, p);
   }
 }
 
@@ -66,7 +66,7 @@ TELAMON_HD TELAMON_INLINE partials<T> evaluate(T s, T t) noexcept {
   T h;
   evaluate_row<A, Table, Rows - 1, Order>(t, p.f, p.t, h);
   p.tt = h;
-  accumulate_rows<A, Table, Rows - 2, Order>(s, t, p);
+  accumulate_rows<A, Table, Rows - 2, 0, Order>(s, t, p);
   p.ss *= T(2);
   p.tt *= T(2);
   return p;
@@ -82,6 +82,24 @@ TELAMON_HD TELAMON_INLINE partials<T> evaluate_on(T s, T t) noexcept {
   if constexpr (Order >= 1) p.s *= ks, p.t *= kt;
   if constexpr (Order >= 2) p.ss *= ks * ks, p.st *= ks * kt, p.tt *= kt * kt;
   return p;
+}
+
+// The same value with the rounding of its last two steps kept, for where the logarithm is near 0.
+template <class A, class Table, class T>
+TELAMON_HD TELAMON_INLINE num::dd<T> evaluate_exactly_on(T s, T t) noexcept {
+  constexpr double s_scale = 2 / (Table::s_hi - Table::s_lo), s_mid = (Table::s_hi + Table::s_lo) / 2;
+  constexpr double t_scale = 2 / (Table::t_hi - Table::t_lo), t_mid = (Table::t_hi + Table::t_lo) / 2;
+  constexpr int last = Table::width[0] - 1;
+  constexpr double c_last = Table::c[last], c_0 = Table::c[0];
+  s = (s - T(s_mid)) * T(s_scale), t = (t - T(t_mid)) * T(t_scale);
+  T row = T(c_last), unused = T(0), h = T(0);
+  horner<A, Table, last - 1, 1, 0>(t, row, unused, h);
+  partials<T> p{};
+  evaluate_row<A, Table, Table::rows - 1, 0>(t, p.f, p.t, h);
+  accumulate_rows<A, Table, Table::rows - 2, 1, 0>(s, t, p);
+  const num::dd<T> a = num::two_prod<A>(row, t), b = num::two_sum(T(c_0), a.hi);
+  const num::dd<T> c = num::two_prod<A>(p.f, s), d = num::two_sum(b.hi, c.hi);
+  return {d.hi, (b.lo + a.lo) + (d.lo + c.lo)};
 }
 
 // A value with its derivatives in one variable, the order v: f, f', f''.
