@@ -24,6 +24,9 @@ VALUES = ["log_iv", "log_kv", "log_ive", "log_kve"]
 RATIOS = ["iv_ratio", "iv_ratio_c", "kv_ratio"]
 FIRST = ["log_iv_dv", "log_iv_dx", "log_kv_dv", "log_kv_dx"]
 SECOND = ["log_iv_dxx", "log_kv_dxx"]
+# The design bounds first derivatives and ratios. d2/dx2 log I is 1/(2 x^2) left over from terms of order 1/x, so below
+# w = 25, where it comes from a fit, it loses up to a factor x.
+LIMIT = {"log_iv_dxx": 3}
 RELATIVE = {np.float64: 1e-14, np.float32: 8 * EPS[np.float32]}
 
 
@@ -149,7 +152,7 @@ def test_derivatives_and_ratios(truth, isa, threads, name, dtype, layout):
     """Relative, also where the quantity is exponentially small (d/dv log I at v = 0, the complement at v = 1/2)."""
     table = truth("derivatives", name).representable(dtype)
     got = evaluate(getattr(special, name), table, dtype, layout)
-    check(got, table, scale_of(name, table), 1, RELATIVE[dtype])
+    check(got, table, scale_of(name, table), LIMIT.get(name, 1), RELATIVE[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -227,7 +230,7 @@ def test_second_derivatives(truth, isa, threads, name, dtype):
         full = f"{base}_{part}"
         table = truth("derivatives", full).representable(dtype)
         got = getattr(_core, name)(table.v.astype(dtype), table.x.astype(dtype))[index]
-        check(got, table, scale_of(full, table), {"log_kv_dvv": 50}.get(full, 1 if part == "dxx" else 10), RELATIVE[dtype])
+        check(got, table, scale_of(full, table), {"log_kv_dvv": 50}.get(full, LIMIT.get(full, 1) if part == "dxx" else 10), RELATIVE[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

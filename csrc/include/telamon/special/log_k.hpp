@@ -272,7 +272,9 @@ TELAMON_HD TELAMON_INLINE values<T, 3> k_finish(T v, T x, const k_state<T, Order
       out.at[2] = Scaled ? (T(1) - r.f) - v / x : -r.f - v / x;
     } else {
       out.at[0] = base_slopes.h + slope.h;
-      out.at[1] = T(-1) / x - r.d;
+      // -1/x - dr/dv, in one quotient where both may overflow
+      const T dv_ratio = (k.before / k.h).d;
+      out.at[1] = k.first ? -(T(1) + T(2) * dv_ratio) / x : T(-1) / x - dv_ratio * half_x;
       out.at[2] = xx;
     }
   }
