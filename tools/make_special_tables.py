@@ -75,7 +75,7 @@ def ratio_debye(n_max):
     """P_k of log(I_{n+1/2}/I_{n-1/2}) = -asinh(n/x) + n sum_{k>=2} w^-k P_k(q), with w^2 = n^2 + x^2.
 
     The half-shift is a Taylor series in the order, sum_j g^(2j+1)(n) / (4^j (2j+1)!), of the formal logarithm
-    g = lead - log(w)/2 + sum D_k w^-k. Terms are w^-k P(q) (even in n) or n w^-k P(q) (odd); differentiating swaps them.
+    g = lead - log(w)/2 + sum D_k w^-k. Terms are w^-k P(q) (even in n) or n w^-k P(q) (odd); d/dn swaps them.
     """
     d = log_debye(n_max)
 
@@ -83,7 +83,7 @@ def ratio_debye(n_max):
         return k + 2, p_add(p_scale(p, Fraction(-k)), p_mul([2, -2], p_diff(p)))
 
     def diff_odd(k, p):  # d/dn [n w^-k P] = w^-k (P + q (-k P + 2(1-q) P'))
-        return k, p_add(p, [Fraction(0)] + p_add(p_scale(p, Fraction(-k)), p_mul([2, -2], p_diff(p))))
+        return k, p_add(p, [Fraction(0), *p_add(p_scale(p, Fraction(-k)), p_mul([2, -2], p_diff(p)))])
 
     out = {}
     # first derivatives: that of -log(w)/2 is -n/(2 w^2); that of the lead is -asinh, kept apart, its next is -1/w
@@ -140,9 +140,10 @@ def chebyshev_to_power(c):
         t = t0
         for i, x in enumerate(t):
             out[i] = out[i] + c[k] * x
-        t0, t1 = t1, [
-            2 * (t1[i - 1] if i > 0 else arb(0)) - (t0[i] if i < len(t0) else arb(0)) for i in range(len(t1) + 1)
-        ]
+        t0, t1 = (
+            t1,
+            [2 * (t1[i - 1] if i > 0 else arb(0)) - (t0[i] if i < len(t0) else arb(0)) for i in range(len(t1) + 1)],
+        )
     return out
 
 
@@ -152,7 +153,8 @@ def fit(f, s_range, t_range, n=28, m=28, tol=TOL):
     values = np.array([[f(s, t) for t in t_nodes] for s in s_nodes], dtype=object)
     c = chebyshev_matrix(n).dot(values).dot(chebyshev_matrix(m).T)
     mag = np.array([[abs(float(x.mid())) for x in row] for row in c])
-    assert mag[-1].max() < tol and mag[:, -1].max() < tol, (mag[-1].max(), mag[:, -1].max())
+    assert mag[-1].max() < tol, mag[-1].max()
+    assert mag[:, -1].max() < tol, mag[:, -1].max()
     keep = np.zeros_like(mag, dtype=bool)  # a staircase that contains every coefficient above tol
     for i in range(n):
         for j in range(m):
@@ -244,7 +246,7 @@ def reciprocal_gamma_parts(mu, k):
 
 
 def k_corner(part, derivative):
-    """P_e - 1 (part 0) and P_o (part 1), or their derivatives in y, of K_mu = P_e sinh(mu l)/mu - P_o cosh(mu l), l = log(2/x), y = x^2/4."""
+    """P_e - 1 (part 0) and P_o (part 1) of K_mu = P_e sinh(mu l)/mu - P_o cosh(mu l), l = log(2/x); or their d/dy."""
 
     def f(q, y):
         mu = acb(q).sqrt()  # imaginary for q < 0, where both parts stay real
@@ -320,30 +322,72 @@ def main():
     for k in range(4):
         lo, hi = edges[4 + k], edges[5 + k]
         u = widened(1 / hi, 1 / lo, margin, margin)
-        emit_fit(f"log_i_{k}", log_i_rest, widened(Fraction(0), Fraction(1), Fraction(1, 16), 0), u,
-                 f"log I - lead + log(2 pi w)/2 in p = v/w in [0, 1] (rows) and 1/w, {float(lo)} <= w <= {float(hi)}",
-                 n=30, tol=1e-18)
-        emit_fit(f"slope_{k}", even_i_slope, square, u,
-                 f"d/dv log((I_v + I_-v)/2) / v in v^2 in [0, 1/4] (rows) and 1/x, {float(lo)} <= x <= {float(hi)}")
-        emit_fit(f"even_ratio_{k}", even_ratio, square, u,
-                 f"-log of the ratio of even parts over n, n^2 in [0, 1/4] (rows), 1/x, {float(lo)} <= x <= {float(hi)}")
+        emit_fit(
+            f"log_i_{k}",
+            log_i_rest,
+            widened(Fraction(0), Fraction(1), Fraction(1, 16), 0),
+            u,
+            f"log I - lead + log(2 pi w)/2 in p = v/w in [0, 1] (rows) and 1/w, {float(lo)} <= w <= {float(hi)}",
+            n=30,
+            tol=1e-18,
+        )
+        emit_fit(
+            f"slope_{k}",
+            even_i_slope,
+            square,
+            u,
+            f"d/dv log((I_v + I_-v)/2) / v in v^2 in [0, 1/4] (rows) and 1/x, {float(lo)} <= x <= {float(hi)}",
+        )
+        emit_fit(
+            f"even_ratio_{k}",
+            even_ratio,
+            square,
+            u,
+            f"-log of the ratio of even parts over n, n^2 in [0, 1/4] (rows), 1/x, {float(lo)} <= x <= {float(hi)}",
+        )
     lo, hi = edges[7], edges[8]
-    emit_fit("log_k_far", log_k_far_rest, (Fraction(0), Fraction(1)), widened(1 / hi, 1 / lo, 2 * margin, 2 * margin),
-             f"log K + lead - log(pi/(2w))/2 in v^2/w^2 in [0, 1] (rows) and 1/w, {float(lo)} <= w <= {float(hi)}",
-             n=36, tol=1e-18)
+    emit_fit(
+        "log_k_far",
+        log_k_far_rest,
+        (Fraction(0), Fraction(1)),
+        widened(1 / hi, 1 / lo, 2 * margin, 2 * margin),
+        f"log K + lead - log(pi/(2w))/2 in v^2/w^2 in [0, 1] (rows) and 1/w, {float(lo)} <= w <= {float(hi)}",
+        n=36,
+        tol=1e-18,
+    )
     for k in range(7):
         lo, hi = edges[k], edges[k + 1]
-        emit_fit(f"log_k_{k}", log_k_rest, widened(Fraction(0), Fraction(1), margin, margin),
-                 widened(1 / hi, 1 / lo, margin, margin),
-                 f"log K + x + log(2x/pi)/2 in v^2 in [0, 1] (rows) and 1/x, {float(lo)} <= x <= {float(hi)}", n=32)
-    for part, derivative, name in [(0, 0, "k_corner_even_m1"), (1, 0, "k_corner_odd"), (0, 1, "k_corner_even_y"),
-                                   (1, 1, "k_corner_odd_y")]:
-        emit_fit(name, k_corner(part, derivative), widened(*square, margin, margin), (Fraction(0), edges[0] ** 2 / 4),
-                 "K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and "
-                 "y = x^2/4, x <= 0.09765625", m=12, tol=1e-19)
+        emit_fit(
+            f"log_k_{k}",
+            log_k_rest,
+            widened(Fraction(0), Fraction(1), margin, margin),
+            widened(1 / hi, 1 / lo, margin, margin),
+            f"log K + x + log(2x/pi)/2 in v^2 in [0, 1] (rows) and 1/x, {float(lo)} <= x <= {float(hi)}",
+            n=32,
+        )
+    for part, derivative, name in [
+        (0, 0, "k_corner_even_m1"),
+        (1, 0, "k_corner_odd"),
+        (0, 1, "k_corner_even_y"),
+        (1, 1, "k_corner_odd_y"),
+    ]:
+        emit_fit(
+            name,
+            k_corner(part, derivative),
+            widened(*square, margin, margin),
+            (Fraction(0), edges[0] ** 2 / 4),
+            "K_mu = even sinh(mu l)/mu - odd cosh(mu l) (_m1: less 1, _y: d/dy), in mu^2 in [0, 1/4] (rows) and "
+            "y = x^2/4, x <= 0.09765625",
+            m=12,
+            tol=1e-19,
+        )
     orders = widened(Fraction(0), edges[4], margin, margin)
-    emit("lgamma1p", fit1(lgamma1p_over, tuple(map(arb_of, orders))), "lgamma(1 + v)/v, 0 <= v <= 1.5625",
-         [("t", tuple(map(float, orders)))])
+    emit(
+        "lgamma1p",
+        fit1(lgamma1p_over, tuple(map(arb_of, orders))),
+        "lgamma(1 + v)/v, 0 <= v <= 1.5625",
+        [("t", tuple(map(float, orders)))],
+    )
     print("}  // namespace telamon::special::tables")
     print("// clang-format on")
 

@@ -1,5 +1,5 @@
-// log I, log K and the scaled forms. Ratios and derivatives compile apart (special_*.cpp), since the panels' polynomials
-// are long and there is one copy a regime, function and instruction set.
+// log I, log K and the scaled forms. Ratios and derivatives compile apart (special_*.cpp), since the panels'
+// polynomials are long and there is one copy a regime, function and instruction set.
 #include "special_blocks.hpp"
 
 namespace telamon::special {

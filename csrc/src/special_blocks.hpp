@@ -24,7 +24,8 @@ constexpr std::size_t padded(std::size_t n) { return (n + lanes - 1) / lanes * l
 
 // ---- one regime, n a multiple of `lanes`; output k starts at out + k * block
 TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, const T* x, T* out, std::size_t n), {
-  TELAMON_SIMD for (std::size_t i = 0; i < n; ++i) {
+  TELAMON_SIMD
+  for (std::size_t i = 0; i < n; ++i) {
     const auto r = F::template eval<arch, R>(v[i], x[i]);
     constexpr int outputs = sizeof(r.at) / sizeof(T);  // spelt out: an array indexed by a loop stays in memory
     out[i] = r.at[0];
@@ -35,7 +36,8 @@ TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, con
   }
 })
 TELAMON_MULTIVERSION_TEMPLATE(classify, (class F, class T), (const T* v, const T* x, int* regime, std::size_t n), {
-  TELAMON_SIMD for (std::size_t i = 0; i < n; ++i) regime[i] = F::classify(v[i], x[i]);
+  TELAMON_SIMD
+  for (std::size_t i = 0; i < n; ++i) regime[i] = F::classify(v[i], x[i]);
 })
 
 template <class T>
@@ -119,7 +121,9 @@ struct float_set<F, std::integer_sequence<int, R...>> : F::single {
 template <class F>
 struct by_regime {
   static constexpr int outputs = F::outputs;
-  static void run(const double* v, const double* x, double* out, std::size_t n) { run_block<double_set<F>>(v, x, out, n); }
+  static void run(const double* v, const double* x, double* out, std::size_t n) {
+    run_block<double_set<F>>(v, x, out, n);
+  }
   static void run(const float* v, const float* x, float* out, std::size_t n) {
     if constexpr (F::single::has_float)
       run_block<float_set<F>>(v, x, out, n);
@@ -179,18 +183,18 @@ void run_span(const char* name, span<const T> v, span<const T> x, span<T> out) {
 }  // namespace telamon::special::blocks
 
 // The public array functions of one name: output Which of Block.
-#define TELAMON_SPECIAL_DEFINE(T, name, Block, Which)                                                    \
-  void name(strided<const T> v, strided<const T> x, strided<T> out, std::size_t n) {                     \
-    blocks::run_strided<Block, Which>(v, x, &out, n);                                                    \
-  }                                                                                                      \
+#define TELAMON_SPECIAL_DEFINE(T, name, Block, Which)                                \
+  void name(strided<const T> v, strided<const T> x, strided<T> out, std::size_t n) { \
+    blocks::run_strided<Block, Which>(v, x, &out, n);                                \
+  }                                                                                  \
   void name(span<const T> v, span<const T> x, span<T> out) { blocks::run_span<Block, Which>(#name, v, x, out); }
-#define TELAMON_SPECIAL_BOTH(name, Block, Which)      \
+#define TELAMON_SPECIAL_BOTH(name, Block, Which)     \
   TELAMON_SPECIAL_DEFINE(double, name, Block, Which) \
   TELAMON_SPECIAL_DEFINE(float, name, Block, Which)
-#define TELAMON_SPECIAL_THREE_OF(T, name, Block, A, B, C)                                                        \
-  void name(strided<const T> v, strided<const T> x, strided<T> a, strided<T> b, strided<T> c, std::size_t n) {   \
-    const strided<T> out[] = {a, b, c};                                                                          \
-    blocks::run_strided<Block, A, B, C>(v, x, out, n);                                                           \
+#define TELAMON_SPECIAL_THREE_OF(T, name, Block, A, B, C)                                                      \
+  void name(strided<const T> v, strided<const T> x, strided<T> a, strided<T> b, strided<T> c, std::size_t n) { \
+    const strided<T> out[] = {a, b, c};                                                                        \
+    blocks::run_strided<Block, A, B, C>(v, x, out, n);                                                         \
   }
 #define TELAMON_SPECIAL_THREE(name, Block, A, B, C)      \
   TELAMON_SPECIAL_THREE_OF(double, name, Block, A, B, C) \

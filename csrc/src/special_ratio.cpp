@@ -12,11 +12,12 @@ TELAMON_SPECIAL_BOTH(kv_ratio, blocks::by_regime<names::kv_ratio>, 0)
 namespace blocks {
 
 TELAMON_MULTIVERSION(start_inverse, (const double* v, const double* r, double* x, std::size_t n), {
-  TELAMON_SIMD for (std::size_t i = 0; i < n; ++i) x[i] = detail::inverse_start(v[i], r[i]);
+  TELAMON_SIMD
+  for (std::size_t i = 0; i < n; ++i) x[i] = detail::inverse_start(v[i], r[i]);
 })
 TELAMON_MULTIVERSION(step_inverse, (const double* v, const double* r, const double* ratios, double* x, std::size_t n), {
-  TELAMON_SIMD for (std::size_t i = 0; i < n; ++i)
-    x[i] = detail::inverse_step(v[i], r[i], x[i], ratios[i], ratios[block + i]);
+  TELAMON_SIMD
+  for (std::size_t i = 0; i < n; ++i) x[i] = detail::inverse_step(v[i], r[i], x[i], ratios[i], ratios[block + i]);
 })
 
 // detail::inverse over a block: every element takes the two steps, those that need more are then done again.

@@ -69,7 +69,8 @@ def _pass(name: str, n_outputs: int) -> Callable[..., Any]:
         return getattr(_core, name)(np.asarray(v), np.asarray(x))
 
     def by_callback(v: Any, x: Any) -> Any:
-        return jax.pure_callback(on_host, shapes(x), v, x, vmap_method="broadcast_all")
+        result: Any = jax.pure_callback(on_host, shapes(x), v, x, vmap_method="broadcast_all")
+        return result
 
     def run(v: Any, x: Any) -> Any:
         if USES_FFI:

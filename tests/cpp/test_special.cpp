@@ -61,8 +61,8 @@ void check_against_scalar(const char* name, array_function<T> array, T (*one)(T,
 
 template <class T>
 void check_all() {
-#define TELAMON_SPECIAL_BINARY(name)                                                                   \
-  check_against_scalar<T>(#name, &special::name, &scalar::name<T>,                                     \
+#define TELAMON_SPECIAL_BINARY(name)                               \
+  check_against_scalar<T>(#name, &special::name, &scalar::name<T>, \
                           std::string(#name).find("log") == 0 && std::string(#name).find("_d") == std::string::npos);
 #include <telamon/special/functions.inc>
 #undef TELAMON_SPECIAL_BINARY

@@ -230,7 +230,13 @@ def test_second_derivatives(truth, isa, threads, name, dtype):
         full = f"{base}_{part}"
         table = truth("derivatives", full).representable(dtype)
         got = getattr(_core, name)(table.v.astype(dtype), table.x.astype(dtype))[index]
-        check(got, table, scale_of(full, table), {"log_kv_dvv": 50}.get(full, LIMIT.get(full, 1) if part == "dxx" else 10), RELATIVE[dtype])
+        check(
+            got,
+            table,
+            scale_of(full, table),
+            {"log_kv_dvv": 50}.get(full, LIMIT.get(full, 1) if part == "dxx" else 10),
+            RELATIVE[dtype],
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -13,8 +13,8 @@
 
 namespace telamon::special {
 
-#define TELAMON_SPECIAL_DECLARE(T, name)                                                                     \
-  TELAMON_API void name(span<const T> v, span<const T> x, span<T> out);                                      \
+#define TELAMON_SPECIAL_DECLARE(T, name)                                \
+  TELAMON_API void name(span<const T> v, span<const T> x, span<T> out); \
   TELAMON_API void name(strided<const T> v, strided<const T> x, strided<T> out, std::size_t n);
 
 #define TELAMON_SPECIAL_BINARY(name)    \
@@ -26,11 +26,11 @@ namespace telamon::special {
 
 // In one pass: the value, its derivative in v and in x (`_grad`); the second derivatives in v, in v and x, and in x
 // (`_hess`).
-#define TELAMON_SPECIAL_DECLARE(T, name)                                                                            \
-  TELAMON_API void name##_grad(strided<const T> v, strided<const T> x, strided<T> value, strided<T> dv,             \
-                               strided<T> dx, std::size_t n);                                                       \
-  TELAMON_API void name##_hess(strided<const T> v, strided<const T> x, strided<T> dvv, strided<T> dvx,              \
-                               strided<T> dxx, std::size_t n);
+#define TELAMON_SPECIAL_DECLARE(T, name)                                                                               \
+  TELAMON_API void name##_grad(strided<const T> v, strided<const T> x, strided<T> value, strided<T> dv, strided<T> dx, \
+                               std::size_t n);                                                                         \
+  TELAMON_API void name##_hess(strided<const T> v, strided<const T> x, strided<T> dvv, strided<T> dvx, strided<T> dxx, \
+                               std::size_t n);
 #define TELAMON_SPECIAL_DERIVATIVES(name) TELAMON_SPECIAL_DECLARE(double, name) TELAMON_SPECIAL_DECLARE(float, name)
 TELAMON_SPECIAL_DERIVATIVES(log_iv)
 TELAMON_SPECIAL_DERIVATIVES(log_kv)

@@ -146,7 +146,7 @@ template <class A, class T>
 TELAMON_HD TELAMON_INLINE T atanh_tail(T z) noexcept {
   constexpr int n = format<T>::log_terms;
   T p = T(2.0 / (2 * n + 1));
-#if defined(__GNUC__) && !defined(__CUDA_ARCH__)
+#if defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC unroll 16
 #endif
   for (int k = n - 1; k >= 1; --k) p = mad<A>(p, z, T(2.0 / (2 * k + 1)));
@@ -210,23 +210,12 @@ TELAMON_HD TELAMON_INLINE T log1p(T x) noexcept {  // x > -1 + tiny
 // exp(r) - 1 - r over r^2, |r| <= 0.35
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE T exp_tail(T r) noexcept {
-  constexpr double inv_factorial[] = {1.0,
-                                      1.0,
-                                      1.0 / 2,
-                                      1.0 / 6,
-                                      1.0 / 24,
-                                      1.0 / 120,
-                                      1.0 / 720,
-                                      1.0 / 5040,
-                                      1.0 / 40320,
-                                      1.0 / 362880,
-                                      1.0 / 3628800,
-                                      1.0 / 39916800,
-                                      1.0 / 479001600,
-                                      1.0 / 6227020800.0};
+  constexpr double inv_factorial[] = {
+      1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+      1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
   constexpr int n = format<T>::exp_terms;
   T p = T(inv_factorial[n]);
-#if defined(__GNUC__) && !defined(__CUDA_ARCH__)
+#if defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC unroll 16
 #endif
   for (int k = n - 1; k >= 2; --k) p = mad<A>(p, r, T(inv_factorial[k]));

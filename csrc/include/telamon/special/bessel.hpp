@@ -28,10 +28,10 @@ using kv_ratio = kv_ratio_function;
 
 namespace scalar {
 
-#define TELAMON_SPECIAL_SCALAR(name, function, output)                                          \
-  template <class T>                                                                            \
-  TELAMON_HD T name(T v, T x) noexcept {                                                        \
-    return T(detail::evaluate<detail::names::function>(double(v), double(x)).at[output]);       \
+#define TELAMON_SPECIAL_SCALAR(name, function, output)                                    \
+  template <class T>                                                                      \
+  TELAMON_HD T name(T v, T x) noexcept {                                                  \
+    return T(detail::evaluate<detail::names::function>(double(v), double(x)).at[output]); \
   }
 TELAMON_SPECIAL_SCALAR(log_iv, log_iv, 0)
 TELAMON_SPECIAL_SCALAR(log_kv, log_kv, 0)
@@ -55,11 +55,11 @@ TELAMON_HD T iv_ratioinv(T v, T r) noexcept {
 }
 
 // Three results in one pass: value, d/dv, d/dx (_grad); d2/dv2, d2/dvdx, d2/dx2 (_hess).
-#define TELAMON_SPECIAL_THREE(name)                                                          \
-  template <class T>                                                                         \
-  TELAMON_HD void name(T v, T x, T& a, T& b, T& c) noexcept {                                \
-    const auto r = detail::evaluate<detail::names::name>(double(v), double(x));              \
-    a = T(r.at[0]), b = T(r.at[1]), c = T(r.at[2]);                                          \
+#define TELAMON_SPECIAL_THREE(name)                                             \
+  template <class T>                                                            \
+  TELAMON_HD void name(T v, T x, T& a, T& b, T& c) noexcept {                   \
+    const auto r = detail::evaluate<detail::names::name>(double(v), double(x)); \
+    a = T(r.at[0]), b = T(r.at[1]), c = T(r.at[2]);                             \
   }
 TELAMON_SPECIAL_THREE(log_iv_grad)
 TELAMON_SPECIAL_THREE(log_kv_grad)

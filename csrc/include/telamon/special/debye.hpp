@@ -90,7 +90,8 @@ TELAMON_HD TELAMON_INLINE point<T> locate_extreme(T v, T x) noexcept {
   return at;
 }
 
-// +-lead (- or + x when scaled by e^-x or e^x) - log(w)/2 + constant + rest, summed without losing the cancelled digits.
+// +-lead (- or + x when scaled by e^-x or e^x) - log(w)/2 + constant + rest, summed without losing the cancelled
+// digits.
 template <class A, kind Kind, bool Scaled, class T>
 TELAMON_HD TELAMON_INLINE T assemble(const point<T>& at, T rest) noexcept {
   constexpr T sign = Kind == kind::i ? T(1) : T(-1);
@@ -200,7 +201,8 @@ TELAMON_HD TELAMON_INLINE values<T, 3> debye_hess(const point<T>& at, T x) noexc
 }
 
 // K_v/I_v = pi e^(-2 lead) e^(S(-u) - S(u)), to repair what the expansions lose: their I is even in v, so it stands for
-// I_v + sin(pi v) K_v/pi. The difference matters only where it is all that is left: at v -> 0, and for 1 - ratio at 1/2.
+// I_v + sin(pi v) K_v/pi. The difference matters only where it is all that is left: at v -> 0, and for 1 - ratio at
+// 1/2.
 template <class A, int Rows, class T>
 TELAMON_HD TELAMON_INLINE T debye_k_over_i(const point<T>& at) noexcept {
   T odd = evaluate<A, tables::debye, 0, Rows>(-at.u, at.q).f + evaluate<A, tables::debye, 0, Rows>(at.u, at.q).f;

@@ -95,9 +95,12 @@ TELAMON_HD TELAMON_NOINLINE values<double, (Order == 0 ? 1 : 3)> edge(double v, 
   constexpr double sign = Kind == kind::i ? 1 : -1;
   using out = values<double, (Order == 0 ? 1 : 3)>;
   auto pack = [](double value, double dv, double dx, double vv, double vx, double xx) {
-    if constexpr (Order == 0) return out{{value}};
-    else if constexpr (Order == 1) return out{{value, dv, dx}};
-    else return out{{vv, vx, xx}};
+    if constexpr (Order == 0)
+      return out{{value}};
+    else if constexpr (Order == 1)
+      return out{{value, dv, dx}};
+    else
+      return out{{vv, vx, xx}};
   };
   if (v != v || x != x || x < 0) return pack(nan, nan, nan, nan, nan, nan);
   if (v < 0) {
@@ -114,7 +117,8 @@ TELAMON_HD TELAMON_NOINLINE values<double, (Order == 0 ? 1 : 3)> edge(double v, 
   if (x == inf) return pack(Scaled ? -inf : sign * inf, -sign * 0.0, Scaled ? sign * 0.0 : sign, 0.0, 0.0, 0.0);
   if (x == 0) {
     if constexpr (Kind == kind::i)
-      return pack(v == 0 ? 0 : -inf, -inf, v == 0 ? (Scaled ? -1 : 0) : inf, v == 0 ? -inf : nan, inf, v == 0 ? 0.5 : -inf);
+      return pack(v == 0 ? 0 : -inf, -inf, v == 0 ? (Scaled ? -1 : 0) : inf, v == 0 ? -inf : nan, inf,
+                  v == 0 ? 0.5 : -inf);
     else
       return pack(inf, v == 0 ? 0 : inf, -inf, inf, v == 0 ? 0 : -inf, inf);
   }

@@ -35,7 +35,7 @@ TELAMON_HD TELAMON_NOINLINE auto evaluate(double v, double x) noexcept {
 
 // edges.hpp: zeros, infinities, NaN, negative orders, and slopes at small orders
 template <kind Kind, bool Scaled, int Order>
-TELAMON_HD values<double, (Order == 0 ? 1 : 3)> edge(double v, double x) noexcept;
+TELAMON_HD TELAMON_NOINLINE values<double, (Order == 0 ? 1 : 3)> edge(double v, double x) noexcept;
 
 template <class A, int R, kind Kind, bool Scaled, int Order>
 TELAMON_HD TELAMON_INLINE auto eval_debye(double v, double x) noexcept {

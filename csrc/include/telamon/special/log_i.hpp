@@ -1,6 +1,7 @@
 // log I_v(x) for w = sqrt(v^2 + x^2) < 25, v >= 0, x > 0.
-//  1.5625 <= w < 25  as Debye's form (debye.hpp) with the series replaced by a polynomial in v/w and 1/w on four panels;
-//  w < 1.5625        the ascending series, DLMF 10.25.2: v log(x/2) - lgamma(v+1) + log 0F1(; v+1; x^2/4), relatively
+//  1.5625 <= w < 25  as Debye's form (debye.hpp) with the series replaced by a polynomial in v/w and 1/w on four
+//  panels; w < 1.5625        the ascending series, DLMF 10.25.2: v log(x/2) - lgamma(v+1) + log 0F1(; v+1; x^2/4),
+//  relatively
 //                  accurate down to v, x -> 0.
 #pragma once
 
@@ -66,12 +67,13 @@ TELAMON_HD TELAMON_INLINE values<T, 3> log_i_panel_hess(T v, T x) noexcept {
   return out;
 }
 
-// 0F1(; b; y) - 1 = y/b + y^2/(2 b (b+1)) + ..., from the last term, two terms a division. 12 terms for y <= 0.62, b >= 1.
+// 0F1(; b; y) - 1 = y/b + y^2/(2 b (b+1)) + ..., from the last term, two terms a division. 12 terms for y <= 0.62, b
+// >= 1.
 template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE jet<T, Order> hyp0f1_m1(jet<T, Order> b, T y) noexcept {
   constexpr int terms = 12;
   jet<T, Order> s{T(0)};  // s_k = y/(k (b+k-1)) (1 + s_{k+1})
-#if defined(__GNUC__) && !defined(__CUDA_ARCH__)
+#if defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC unroll 8
 #endif
   for (int k = terms; k >= 1; k -= 2) {

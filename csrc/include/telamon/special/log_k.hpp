@@ -1,8 +1,11 @@
 // log K_v(x) for w = sqrt(v^2 + x^2) < 25, v >= 0, x > 0.
 //  w >= 12.5               Debye's form with the series replaced by a polynomial in v^2/w^2 and 1/w;
-//  w < 12.5, x >= 0.0977   K_{f-1} and K_f, f = v - floor(v), from polynomials in f^2 and 1/x for log K + x + log(2x/pi)/2
-//                          (K is even in the order, so both orders lie in [0, 1]), then the recurrence DLMF 10.29.1 upwards;
-//  x < 0.0977, w < 12.5    Temme's form K_mu = P(mu^2, y) sinh(mu l)/mu - Q(mu^2, y) cosh(mu l), l = log(2/x), y = x^2/4,
+//  w < 12.5, x >= 0.0977   K_{f-1} and K_f, f = v - floor(v), from polynomials in f^2 and 1/x for log K + x +
+//  log(2x/pi)/2
+//                          (K is even in the order, so both orders lie in [0, 1]), then the recurrence DLMF 10.29.1
+//                          upwards;
+//  x < 0.0977, w < 12.5    Temme's form K_mu = P(mu^2, y) sinh(mu l)/mu - Q(mu^2, y) cosh(mu l), l = log(2/x), y =
+//  x^2/4,
 //                          |mu| <= 1/2, and the same recurrence.
 // The recurrence runs in H_j = K_{mu+j} (x/2)^j: H_{j+1} = (mu+j) H_j + y H_{j-1}, exact coefficients, no overflow.
 #pragma once
@@ -23,15 +26,15 @@ struct k_pair {
 };
 
 template <class A, int Order, class T>
-TELAMON_HD TELAMON_INLINE k_pair<T, Order> k_recur(T mu, T n, T y, T y_lo, jet<T, Order> h0, jet<T, Order> y_hm1, T h0_lo,
-                                                   jet<T, Order> h1, T h1_lo) noexcept {
+TELAMON_HD TELAMON_INLINE k_pair<T, Order> k_recur(T mu, T n, T y, T y_lo, jet<T, Order> h0, jet<T, Order> y_hm1,
+                                                   T h0_lo, jet<T, Order> h1, T h1_lo) noexcept {
   k_pair<T, Order> r{h0, y_hm1, h0_lo, n == T(0)};
   jet<T, Order> before = h0, now = h1;
   T before_lo = h0_lo, now_lo = h1_lo;
   auto select = [](bool take, jet<T, Order> a, jet<T, Order> b) {
     return jet<T, Order>{take ? a.f : b.f, take ? a.d : b.d, take ? a.h : b.h};
   };
-#if defined(__GNUC__) && !defined(__CUDA_ARCH__)
+#if defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC unroll 16
 #endif
   for (int j = 1; j < k_steps; ++j) {
@@ -70,8 +73,8 @@ struct k_state {
   T xx;  // d2/dx2 of log K_v, Order 2
 };
 
-// d2/dx2 log K_v from Bessel's equation: v/x^2 - r', r' = r^2 - 1 + (2v-1) r/x, r = K_{v-1}/K_v. It loses a factor x^2, so
-// it serves small x only. Infinite where 1/x^2 overflows.
+// d2/dx2 log K_v from Bessel's equation: v/x^2 - r', r' = r^2 - 1 + (2v-1) r/x, r = K_{v-1}/K_v. It loses a factor x^2,
+// so it serves small x only. Infinite where 1/x^2 overflows.
 inline constexpr int k_equation_panels = 5;  // x < 3.125
 template <class T>
 TELAMON_HD TELAMON_INLINE T k_curvature(T v, T x, const k_pair<T, 2>& k) noexcept {
@@ -194,7 +197,8 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
   const num::dd<T> al = num::two_prod<A>(mu, l.hi);
   const T q = mu * mu, a = al.hi, a_lo = al.lo + mu * l.lo;
   // the order's parity is used: everything is a function of mu^2, times mu where odd
-  const partials<T> even = evaluate_on<A, k_corner_even_m1, Order>(q, y), odd = evaluate_on<A, k_corner_odd, Order>(q, y);
+  const partials<T> even = evaluate_on<A, k_corner_even_m1, Order>(q, y),
+                    odd = evaluate_on<A, k_corner_odd, Order>(q, y);
   const partials<T> even_y = evaluate_on<A, k_corner_even_y, Order>(q, y);
   const partials<T> odd_y = evaluate_on<A, k_corner_odd_y, Order>(q, y);
   const hyperbolic<T> h = hyperbolics<A>(a, a_lo);
@@ -235,7 +239,8 @@ TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept
   // H_1 = (x/2) K_{mu+1} = ((P - mu Q) e^a)/2 - y (dP/dy S - dQ/dy C), and y H_{-1} = (x/2) K_{1-mu} the same with -mu
   const jet<T, Order> h1 = ((pe - m * po) * e) * T(0.5) - small, y_hm1 = ((pe + m * po) * e_minus) * T(0.5) - small;
   T h0_lo = T(0);
-  if constexpr (Order == 0) {  // l + l ((1 + sinhc_m1) (1 + even) - 1) - Q C: log K may be near 0, and then needs it all
+  if constexpr (Order ==
+                0) {  // l + l ((1 + sinhc_m1) (1 + even) - 1) - Q C: log K may be near 0, and then needs it all
     const T delta = h.sinhc_m1 + even.f + h.sinhc_m1 * even.f;
     const num::dd<T> p = num::two_prod<A>(l.hi, delta), qc = num::two_prod<A>(po.f, h.cosh);
     const num::dd<T> s1 = num::two_sum(l.hi, p.hi), s2 = num::two_sum(s1.hi, -qc.hi);
@@ -266,7 +271,8 @@ TELAMON_HD TELAMON_INLINE values<T, 3> k_finish(T v, T x, const k_state<T, Order
   } else {
     jet<T, Order> r = k.before / k.h, slope = log_slopes(k.h);
     const T half_x = T(0.5) * x;
-    r.f = k.first ? (T(2) * r.f) / x : r.f * half_x, r.d = k.first ? (T(2) * r.d) / x : r.d * half_x;  // 2/x may overflow
+    r.f = k.first ? (T(2) * r.f) / x : r.f * half_x,
+    r.d = k.first ? (T(2) * r.d) / x : r.d * half_x;  // 2/x may overflow
     if constexpr (Order == 1) {
       out.at[1] = base_slopes.d + slope.d;
       out.at[2] = Scaled ? (T(1) - r.f) - v / x : -r.f - v / x;
@@ -309,7 +315,8 @@ TELAMON_HD TELAMON_INLINE rest<T> log_k_far_rest(const point<T>& at) noexcept {
     r.x = g.s * q_x + g.t * u_x;
     if constexpr (Order >= 2) {
       const T u2 = u * u, u3 = u2 * u;
-      T q_vv = T(2) * c2 * u2 * (T(1) - T(4) * q), q_vx = T(4) * p * c * u2 * (q - c2), q_xx = T(2) * q * u2 * (T(4) * c2 - T(1));
+      T q_vv = T(2) * c2 * u2 * (T(1) - T(4) * q), q_vx = T(4) * p * c * u2 * (q - c2),
+        q_xx = T(2) * q * u2 * (T(4) * c2 - T(1));
       T u_vv = u3 * (T(3) * q - T(1)), u_vx = T(3) * p * c * u3, u_xx = u3 * (T(3) * c2 - T(1));
       r.vv = g.ss * q_v * q_v + T(2) * g.st * q_v * u_v + g.tt * u_v * u_v + g.s * q_vv + g.t * u_vv;
       r.vx = g.ss * q_v * q_x + g.st * (q_v * u_x + q_x * u_v) + g.tt * u_v * u_x + g.s * q_vx + g.t * u_vx;

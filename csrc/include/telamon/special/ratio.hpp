@@ -59,9 +59,9 @@ TELAMON_HD TELAMON_INLINE ratio_pair i_ratio_corner(double v, double x) noexcept
 
 TELAMON_HD inline ratio_pair i_ratio(double v, double x) noexcept;
 
-// 0 <= v < 1. r from r_v = 1/(2v/x + r_{v+1}); c near v = 1/2, where it is exponentially small, from the parts of I that
-// are even in the order: with a = 1 - v, k = K_a/I_a, s = sin(pi v)/pi and L the odd logarithm of their ratio,
-// c = -expm1(L) + s k/(1 + 2 s k) (e^L + K_v/K_a).
+// 0 <= v < 1. r from r_v = 1/(2v/x + r_{v+1}); c near v = 1/2, where it is exponentially small, from the parts of I
+// that are even in the order: with a = 1 - v, k = K_a/I_a, s = sin(pi v)/pi and L the odd logarithm of their ratio, c =
+// -expm1(L) + s k/(1 + 2 s k) (e^L + K_v/K_a).
 TELAMON_HD TELAMON_NOINLINE inline ratio_pair i_ratio_small_order(double v, double x) noexcept {
   using A = native_arch;
   const double next = i_ratio(v + 1, x).r, n = v - 0.5, u = 1 / x;
@@ -88,7 +88,8 @@ TELAMON_HD TELAMON_NOINLINE inline ratio_pair i_ratio_small_order(double v, doub
     double s, co;
     sin_cos_pi(v, s, co);
     s /= pi;
-    const double kr = std::exp(evaluate<log_bessel<kind::k, true, 0>>(v, x).at[0] - evaluate<log_bessel<kind::k, true, 0>>(a, x).at[0]);
+    const double kr = std::exp(evaluate<log_bessel<kind::k, true, 0>>(v, x).at[0] -
+                               evaluate<log_bessel<kind::k, true, 0>>(a, x).at[0]);
     out.c += s * k / (1 + 2 * s * k) * (std::exp(rest) + kr);
   }
   return out;

@@ -51,8 +51,12 @@ TELAMON_HD TELAMON_INLINE bool is_edge(T v, T x) noexcept {
 
 template <class T>
 TELAMON_HD TELAMON_INLINE int debye_tier(T w2) noexcept {
+  struct bounds {  // a copy, since device code cannot refer to a namespace's array
+    double at[tiers];
+  };
+  constexpr bounds w{{tier_bound[0], tier_bound[1], tier_bound[2], tier_bound[3], tier_bound[4], tier_bound[5]}};
   int r = 0;
-  for (int k = 0; k < tiers - 1; ++k) r += w2 < T(tier_bound[k] * tier_bound[k]) ? 1 : 0;
+  for (int k = 0; k < tiers - 1; ++k) r += w2 < T(w.at[k] * w.at[k]) ? 1 : 0;
   return r;
 }
 
@@ -79,7 +83,8 @@ TELAMON_HD TELAMON_INLINE int classify(double v, double x) noexcept {
     r = is_edge(v, x) ? int(i_edge) : r;
   } else {
     constexpr double lo = k_corner_end;
-    int near = k_near_0 + (x >= 2 * lo) + (x >= 4 * lo) + (x >= 8 * lo) + (x >= 16 * lo) + (x >= 32 * lo) + (x >= 64 * lo);
+    int near =
+        k_near_0 + (x >= 2 * lo) + (x >= 4 * lo) + (x >= 8 * lo) + (x >= 16 * lo) + (x >= 32 * lo) + (x >= 64 * lo);
     near = x < lo ? int(k_corner) : near;
     near = w2 < w_far * w_far ? near : int(k_far);
     r = debye ? r : near;
