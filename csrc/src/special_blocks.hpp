@@ -22,10 +22,29 @@ inline constexpr std::size_t lanes = 16;  // groups are padded to a multiple of 
 
 constexpr std::size_t padded(std::size_t n) { return (n + lanes - 1) / lanes * lanes; }
 
+// A kernel is one long chain of dependent operations, so a single vector in flight leaves the processor waiting. GCC
+// takes as many elements a turn as fit a vector of the loop's narrowest type, working through them statement by
+// statement: storing a Narrow beside the doubles makes it carry sizeof(T)/sizeof(Narrow) vectors at once. Four suit the
+// short series; the long polynomials of the panels would run out of registers.
+template <class F, int R>
+using narrow = std::conditional_t<(R <= detail::extreme), short, int>;
+
+// Keeps the stores above from being removed.
+inline void keep(const void* p) {
+#if defined(__GNUC__)
+  asm volatile("" : : "r"(p) : "memory");
+#else
+  static_cast<void>(p);
+#endif
+}
+
 // ---- one regime, n a multiple of `lanes`; output k starts at out + k * block
 TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, const T* x, T* out, std::size_t n), {
+  using marker = narrow<F, R>;
+  marker marks[block];
   TELAMON_SIMD
   for (std::size_t i = 0; i < n; ++i) {
+    marks[i] = marker(i);
     const auto r = F::template eval<arch, R>(v[i], x[i]);
     constexpr int outputs = sizeof(r.at) / sizeof(T);  // spelt out: an array indexed by a loop stays in memory
     out[i] = r.at[0];
@@ -34,6 +53,7 @@ TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, con
     if constexpr (outputs > 3) out[3 * block + i] = r.at[3];
     if constexpr (outputs > 4) out[4 * block + i] = r.at[4];
   }
+  keep(marks);
 })
 TELAMON_MULTIVERSION_TEMPLATE(classify, (class F, class T), (const T* v, const T* x, int* regime, std::size_t n), {
   TELAMON_SIMD
