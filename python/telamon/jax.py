@@ -78,7 +78,8 @@ def _pass(name: str, n_outputs: int) -> Callable[..., Any]:
         return by_callback(v, x)
 
     run.__name__ = f"telamon_{name}"
-    return jax.jit(run)
+    compiled: Callable[..., Any] = jax.jit(run)
+    return compiled
 
 
 def _weighted(derivatives: tuple[Any, Any], tangents: tuple[Any, Any], out: Any) -> Any:
