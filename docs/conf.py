@@ -25,6 +25,11 @@ default_role = "py:obj"  # single backquotes in the docstrings
 html_theme = "furo"
 html_title = f"telamon {release}"
 
+# Imported whole before the mocks below: scikit-learn, loaded beside a mocked torch, takes that for the real one.
+import telamon.stats  # noqa: E402
+
+telamon.stats.VonMisesFisherMixture  # noqa: B018
+
 # Optional at run time, so optional here. autodoc's own mocks cannot be base classes given to type().
 if find_spec("torch") is None:
     sys.modules["torch"] = MagicMock()
