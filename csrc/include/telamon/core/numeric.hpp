@@ -199,10 +199,6 @@ TELAMON_HD TELAMON_INLINE dd<T> log_ratio(dd<T> n, T d) noexcept {
   return two_sum(m.hi, lo);
 }
 template <class A, class T>
-TELAMON_HD TELAMON_INLINE T log(T x) noexcept {  // positive, normal
-  return log_ratio<A>(dd<T>{x, T(0)}, T(1)).hi;
-}
-template <class A, class T>
 TELAMON_HD TELAMON_INLINE T log1p(T x) noexcept {  // x > -1 + tiny
   return log_ratio<A>(two_sum(T(1), x), T(1)).hi;
 }

@@ -1,4 +1,4 @@
-// The regime w = sqrt(v^2 + x^2) >= 20 (float: 10): Debye's uniform expansions, DLMF 10.41.3-4, after taking their
+// The regime w = sqrt(v^2 + x^2) >= 25 (float: 10): Debye's uniform expansions, DLMF 10.41.3-4, after taking their
 // logarithm. With q = v^2/w^2, u = 1/w and lead = w - v asinh(v/x),
 //   log I_v(x) =  lead - log(2 pi w)/2 + S(q, u),    log K_v(x) = -lead + log(pi/(2 w))/2 + S(q, -u),
 // where S = sum_k D_k(q) u^k. The lead is carried in double words, since it vanishes near x = 0.6627 v while its
@@ -198,16 +198,6 @@ TELAMON_HD TELAMON_INLINE values<T, 3> debye_hess(const point<T>& at, T x) noexc
   values<T, 3> out;
   second_derivatives<Kind>(at, x, r.vv, r.vx, r.xx, out.at[0], out.at[1], out.at[2]);
   return out;
-}
-
-// K_v/I_v = pi e^(-2 lead) e^(S(-u) - S(u)), to repair what the expansions lose: their I is even in v, so it stands for
-// I_v + sin(pi v) K_v/pi. The difference matters only where it is all that is left: at v -> 0, and for 1 - ratio at
-// 1/2.
-template <class A, int Rows, class T>
-TELAMON_HD TELAMON_INLINE T debye_k_over_i(const point<T>& at) noexcept {
-  T odd = evaluate<A, tables::debye, 0, Rows>(-at.u, at.q).f + evaluate<A, tables::debye, 0, Rows>(at.u, at.q).f;
-  T lead = at.w.hi - at.v * at.asinh.hi;
-  return T(pi) * num::exp<A>(T(-2) * lead - at.u * odd);
 }
 
 // log(I_{n+1/2}/I_{n-1/2}) = -asinh(n/x) + p R(q, u) with n the order's half-shift, which vanishes at n = 0 as it must.

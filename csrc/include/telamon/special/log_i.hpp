@@ -1,8 +1,8 @@
 // log I_v(x) for w = sqrt(v^2 + x^2) < 25, v >= 0, x > 0.
-//  1.5625 <= w < 25  as Debye's form (debye.hpp) with the series replaced by a polynomial in v/w and 1/w on four
-//  panels; w < 1.5625        the ascending series, DLMF 10.25.2: v log(x/2) - lgamma(v+1) + log 0F1(; v+1; x^2/4),
-//  relatively
-//                  accurate down to v, x -> 0.
+//
+// - 1.5625 <= w < 25: Debye's form (debye.hpp), the series replaced by a polynomial in v/w and 1/w on four panels.
+// - w < 1.5625: the ascending series, DLMF 10.25.2, v log(x/2) - lgamma(v+1) + log 0F1(; v+1; x^2/4), which is
+//   relatively accurate down to v, x -> 0.
 #pragma once
 
 #include <telamon/special/debye.hpp>

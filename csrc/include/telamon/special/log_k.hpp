@@ -1,12 +1,11 @@
 // log K_v(x) for w = sqrt(v^2 + x^2) < 25, v >= 0, x > 0.
-//  w >= 12.5               Debye's form with the series replaced by a polynomial in v^2/w^2 and 1/w;
-//  w < 12.5, x >= 0.0977   K_{f-1} and K_f, f = v - floor(v), from polynomials in f^2 and 1/x for log K + x +
-//  log(2x/pi)/2
-//                          (K is even in the order, so both orders lie in [0, 1]), then the recurrence DLMF 10.29.1
-//                          upwards;
-//  x < 0.0977, w < 12.5    Temme's form K_mu = P(mu^2, y) sinh(mu l)/mu - Q(mu^2, y) cosh(mu l), l = log(2/x), y =
-//  x^2/4,
-//                          |mu| <= 1/2, and the same recurrence.
+//
+// - w >= 12.5: Debye's form, the series replaced by a polynomial in v^2/w^2 and 1/w.
+// - w < 12.5, x >= 0.0977: K_{f-1} and K_f, f = v - floor(v), from polynomials in f^2 and 1/x for
+//   log K + x + log(2x/pi)/2 (K is even in the order, so both orders lie in [0, 1]), then DLMF 10.29.1 upwards.
+// - w < 12.5, x < 0.0977: Temme's form K_mu = P(mu^2, y) sinh(mu l)/mu - Q(mu^2, y) cosh(mu l), |mu| <= 1/2,
+//   l = log(2/x), y = x^2/4, and the same recurrence.
+//
 // The recurrence runs in H_j = K_{mu+j} (x/2)^j: H_{j+1} = (mu+j) H_j + y H_{j-1}, exact coefficients, no overflow.
 #pragma once
 
@@ -300,12 +299,10 @@ TELAMON_HD TELAMON_INLINE values<T, 3> log_k_corner(T v, T x) noexcept {
   return out;
 }
 
-struct log_k_far_table : tables::log_k_far {};
-
 // w in [12.5, 25): the polynomial in q = v^2/w^2 and u. q_v = 2 p c^2 u, q_x = -2 q c u.
 template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE rest<T> log_k_far_rest(const point<T>& at) noexcept {
-  partials<T> g = evaluate_on<A, log_k_far_table, Order>(at.q, at.u);
+  partials<T> g = evaluate_on<A, tables::log_k_far, Order>(at.q, at.u);
   rest<T> r{};
   r.f = g.f;
   if constexpr (Order >= 1) {
