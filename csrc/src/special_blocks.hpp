@@ -1,5 +1,5 @@
-// How the special functions run over arrays: in blocks that stay in the first-level cache. A block is sorted by regime;
-// each regime present is evaluated as one vectorised loop over its elements, gathered side by side.
+// How the special functions run over arrays: in blocks that stay in the first two levels of cache. A block is sorted by
+// regime; each regime present is evaluated as one vectorised loop over its elements, gathered side by side.
 #pragma once
 
 #include <telamon/core/error.hpp>
@@ -10,6 +10,7 @@
 
 #include "multiversion.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -17,17 +18,24 @@ namespace telamon::special::blocks {
 
 using detail::float_tiers;
 
-inline constexpr std::size_t block = 512;
-inline constexpr std::size_t lanes = 16;  // groups are padded to a multiple of any vector's length
+// Long blocks, so that the rare regimes of a block fill their vectors; all of a block's arrays stay below 256 kB.
+constexpr std::size_t block_for(int outputs) { return outputs <= 2 ? 2048 : 1024; }
+template <class F>
+inline constexpr std::size_t block_of = block_for(F::outputs);
 
-constexpr std::size_t padded(std::size_t n) { return (n + lanes - 1) / lanes * lanes; }
+// Groups are padded to what a turn of the vectorised loops takes at most: two vectors of 32 bytes.
+template <class T>
+constexpr std::size_t padded(std::size_t n) {
+  constexpr std::size_t lanes = 64 / sizeof(T);
+  return (n + lanes - 1) / lanes * lanes;
+}
 
 // A kernel is one long chain of dependent operations, so a single vector in flight leaves the processor waiting. GCC
 // takes as many elements a turn as fit a vector of the loop's narrowest type, working through them statement by
-// statement: storing a Narrow beside the doubles makes it carry sizeof(T)/sizeof(Narrow) vectors at once. Four suit the
-// short series; the long polynomials of the panels would run out of registers.
-template <class F, int R>
-using narrow = std::conditional_t<(R <= detail::extreme), short, int>;
+// statement: storing a number of half the size beside the results makes it carry two vectors at once. With four the
+// polynomials of the panels run out of registers.
+template <class T>
+using marker = std::conditional_t<sizeof(T) == 8, int, short>;
 
 // Keeps the stores above from being removed.
 inline void keep(const void* p) {
@@ -38,77 +46,109 @@ inline void keep(const void* p) {
 #endif
 }
 
-// ---- one regime, n a multiple of `lanes`; output k starts at out + k * block
-TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, class T), (const T* v, const T* x, T* out, std::size_t n), {
-  using marker = narrow<F, R>;
-  marker marks[block];
-  TELAMON_SIMD
-  for (std::size_t i = 0; i < n; ++i) {
-    marks[i] = marker(i);
-    const auto r = F::template eval<arch, R>(v[i], x[i]);
-    constexpr int outputs = sizeof(r.at) / sizeof(T);  // spelt out: an array indexed by a loop stays in memory
-    out[i] = r.at[0];
-    if constexpr (outputs > 1) out[block + i] = r.at[1];
-    if constexpr (outputs > 2) out[2 * block + i] = r.at[2];
-    if constexpr (outputs > 3) out[3 * block + i] = r.at[3];
-    if constexpr (outputs > 4) out[4 * block + i] = r.at[4];
-  }
-  keep(marks);
-})
-TELAMON_MULTIVERSION_TEMPLATE(classify, (class F, class T), (const T* v, const T* x, int* regime, std::size_t n), {
-  TELAMON_SIMD
-  for (std::size_t i = 0; i < n; ++i) regime[i] = F::classify(v[i], x[i]);
-})
+// ---- one regime, n padded; output k starts at out + k * block
+TELAMON_MULTIVERSION_TEMPLATE(group, (class F, int R, std::size_t Block, class T),
+                              (const T* v, const T* x, T* out, std::size_t n), {
+                                marker<T> marks[Block];
+                                TELAMON_SIMD
+                                for (std::size_t i = 0; i < n; ++i) {
+                                  marks[i] = marker<T>(i);
+                                  const auto r = F::template eval<arch, R>(v[i], x[i]);
+                                  constexpr int outputs =
+                                      sizeof(r.at) /
+                                      sizeof(T);  // spelt out: an array indexed by a loop stays in memory
+                                  out[i] = r.at[0];
+                                  if constexpr (outputs > 1) out[Block + i] = r.at[1];
+                                  if constexpr (outputs > 2) out[2 * Block + i] = r.at[2];
+                                  if constexpr (outputs > 3) out[3 * Block + i] = r.at[3];
+                                  if constexpr (outputs > 4) out[4 * Block + i] = r.at[4];
+                                }
+                                keep(marks);
+                              })
+TELAMON_MULTIVERSION_TEMPLATE(classify, (class F, class T),
+                              (const T* v, const T* x, std::uint8_t* regime, std::size_t n), {
+                                TELAMON_SIMD
+                                for (std::size_t i = 0; i < n; ++i) regime[i] = std::uint8_t(F::sort(v[i], x[i]));
+                              })
 
 template <class T>
 using group_function = void (*)(const T* v, const T* x, T* out, std::size_t n);
 
-// A set of regimes: classify<Set, T> and table[regime](v, x, out, n), n the true length; v and x are padded. The last
-// regime is the one that is slow, and evaluated on its own elements only.
-template <class Set, class T>
+// order[0, n) becomes the elements pick(0), ..., pick(n - 1) sorted by regime, those of r from start[r] to start[r +
+// 1]. In eight interleaved parts, since a single one would wait on its own counters.
+template <int Regimes, class Pick>
+void sort_by_regime(const std::uint8_t* regime, Pick pick, std::size_t n, std::uint16_t* order, std::uint32_t* start) {
+  constexpr std::size_t parts = 8;
+  std::uint32_t next[parts][Regimes] = {};
+  const std::size_t length = n / parts;
+  const auto visit = [&](auto each) {
+    for (std::size_t i = 0; i < length; ++i) {
+      TELAMON_UNROLL
+      for (std::size_t p = 0; p < parts; ++p) each(next[p], pick(p * length + i));
+    }
+    for (std::size_t i = parts * length; i < n; ++i) each(next[parts - 1], pick(i));
+  };
+  visit([&](std::uint32_t* counts, std::size_t i) { ++counts[regime[i]]; });
+  std::uint32_t total = 0;
+  for (int r = 0; r < Regimes; ++r) {
+    start[r] = total;
+    for (std::size_t p = 0; p < parts; ++p) {
+      const std::uint32_t count = next[p][r];
+      next[p][r] = total, total += count;
+    }
+  }
+  start[Regimes] = total;
+  visit([&](std::uint32_t* places, std::size_t i) { order[places[regime[i]]++] = std::uint16_t(i); });
+}
+
+// A set of regimes: Set::sort, Set::classify and Set::run<Which...>(regime, v, x, out, n), n the true length; v and x
+// are padded. The last regime is slow, and evaluated on its own elements only. Which are the outputs wanted.
+template <class Set, int... Which, class T>
 void run_block(const T* v, const T* x, T* out, std::size_t n) {
   constexpr int regimes = Set::regimes, slow = regimes - 1;
-  alignas(64) int regime[block];
-  classify<Set, T>::run(v, x, regime, padded(n));
-  std::size_t count[regimes] = {};
-  for (std::size_t i = 0; i < n; ++i) ++count[regime[i]];
-  int most = 0;
-  for (int r = 1; r < regimes; ++r)
-    if (count[r] > count[most]) most = r;
+  constexpr std::size_t block = block_of<Set>;
+  alignas(64) std::uint8_t regime[block];
+  classify<Set, T>::run(v, x, regime, padded<T>(n));
+  bool unsorted = false;
+  for (std::size_t i = 0; i < n; ++i) unsorted |= regime[i] >= regimes;
+  if (unsorted)
+    for (std::size_t i = 0; i < n; ++i)
+      if (regime[i] >= regimes) regime[i] = std::uint8_t(Set::classify(v[i], x[i]));
+
   // Where nearly all belong to one regime the whole block is computed by it in place, and the others afterwards again.
-  const bool in_place = count[most] == n || (most != slow && count[most] * 8 >= n * 7);
-  if (in_place) {
-    Set::table[most](v, x, out, n);
-    if (count[most] == n) return;
-  }
-  std::size_t start[regimes], next[regimes], total = 0;
-  for (int r = 0; r < regimes; ++r) start[r] = next[r] = total, total += count[r];
   std::uint16_t order[block];
-  for (std::size_t i = 0; i < n; ++i) order[next[regime[i]]++] = std::uint16_t(i);
+  std::uint32_t start[regimes + 1];
+  const int most = regime[n / 2];
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < n; ++i) same += regime[i] == most;
+  if (same == n || (most != slow && same * 8 >= n * 7)) {
+    Set::template run<Which...>(most, v, x, out, n);
+    if (same == n) return;
+    std::uint16_t rest[block + 1];
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < n; ++i) rest[left] = std::uint16_t(i), left += regime[i] != most;
+    sort_by_regime<regimes>(regime, [&](std::size_t i) { return std::size_t(rest[i]); }, left, order, start);
+  } else {
+    sort_by_regime<regimes>(regime, [](std::size_t i) { return i; }, n, order, start);
+  }
   alignas(64) T gv[block], gx[block], gathered[Set::outputs * block];
   for (int r = 0; r < regimes; ++r) {
-    const std::size_t m = count[r];
-    if (m == 0 || (in_place && r == most)) continue;
+    const std::size_t m = start[r + 1] - start[r];
+    if (m == 0) continue;
     const std::uint16_t* index = order + start[r];
     for (std::size_t i = 0; i < m; ++i) gv[i] = v[index[i]], gx[i] = x[index[i]];
-    for (std::size_t i = m; i < padded(m); ++i) gv[i] = gv[0], gx[i] = gx[0];
-    Set::table[r](gv, gx, gathered, m);
-    for (int k = 0; k < Set::outputs; ++k)
-      for (std::size_t i = 0; i < m; ++i) out[std::size_t(k) * block + index[i]] = gathered[std::size_t(k) * block + i];
+    for (std::size_t i = m; i < padded<T>(m); ++i) gv[i] = gv[0], gx[i] = gx[0];
+    Set::template run<Which...>(r, gv, gx, gathered, m);
+    const auto scatter = [&](T* to, const T* from) {
+      for (std::size_t i = 0; i < m; ++i) to[index[i]] = from[i];
+    };
+    (scatter(out + Which * block, gathered + Which * block), ...);
   }
 }
 
-template <class F, int R, class T>
+template <class F, int R, std::size_t Block, class T>
 void run_group(const T* v, const T* x, T* out, std::size_t n) {
-  group<F, R, T>::run(v, x, out, padded(n));
-}
-
-template <class F>
-void run_edges(const double* v, const double* x, double* out, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const auto r = F::template eval<native_arch, F::edge_regime>(v[i], x[i]);
-    for (int k = 0; k < F::outputs; ++k) out[std::size_t(k) * block + i] = r.at[k];
-  }
+  group<F, R, Block, T>::run(v, x, out, padded<T>(n));
 }
 
 template <class F, class = std::make_integer_sequence<int, F::regimes - 1>>
@@ -116,17 +156,29 @@ struct double_set;
 template <class F, int... R>
 struct double_set<F, std::integer_sequence<int, R...>> : F {
   static_assert(F::edge_regime == F::regimes - 1);
-  static constexpr group_function<double> table[] = {&run_group<F, R, double>..., &run_edges<F>};
+  static constexpr group_function<double> table[] = {&run_group<F, R, block_of<F>, double>...};
+
+  template <int... Which>
+  static void run(int regime, const double* v, const double* x, double* out, std::size_t n) {
+    if (regime != F::edge_regime) return table[regime](v, x, out, n);
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto r = F::template eval<native_arch, F::edge_regime>(v[i], x[i]);
+      ((out[Which * block_of<F> + i] = r.at[Which]), ...);
+    }
+  }
 };
 
 // Elements outside the single-precision tiers are computed in double and rounded once.
-template <class F>
+template <class F, int... Which>
 void run_wide(const float* v, const float* x, float* out, std::size_t n) {
-  alignas(64) double wv[block] = {}, wx[block] = {}, w[F::outputs * block];
-  for (std::size_t i = 0; i < padded(n); ++i) wv[i] = v[i], wx[i] = x[i];
-  run_block<double_set<F>>(wv, wx, w, n);
-  for (int k = 0; k < F::outputs; ++k)
-    for (std::size_t i = 0; i < n; ++i) out[std::size_t(k) * block + i] = float(w[std::size_t(k) * block + i]);
+  constexpr std::size_t block = block_of<F>;
+  alignas(64) double wv[block], wx[block], w[F::outputs * block];
+  for (std::size_t i = 0; i < padded<double>(n); ++i) wv[i] = v[i], wx[i] = x[i];
+  run_block<double_set<F>, Which...>(wv, wx, w, n);
+  const auto round = [&](float* to, const double* from) {
+    for (std::size_t i = 0; i < n; ++i) to[i] = float(from[i]);
+  };
+  (round(out + Which * block, w + Which * block), ...);
 }
 
 template <class F, class = std::make_integer_sequence<int, float_tiers>>
@@ -134,21 +186,31 @@ struct float_set;
 template <class F, int... R>
 struct float_set<F, std::integer_sequence<int, R...>> : F::single {
   static constexpr int outputs = F::outputs, regimes = float_tiers + 1;
-  static constexpr group_function<float> table[] = {&run_group<typename F::single, R, float>..., &run_wide<F>};
+  static constexpr group_function<float> table[] = {&run_group<typename F::single, R, block_of<F>, float>...};
+
+  template <int... Which>
+  static void run(int regime, const float* v, const float* x, float* out, std::size_t n) {
+    if (regime != float_tiers)
+      table[regime](v, x, out, n);
+    else
+      run_wide<F, Which...>(v, x, out, n);
+  }
 };
 
-// A function that has regimes, for a block of either type.
+// Output Which... of a function that has regimes, for a block of either type.
 template <class F>
 struct by_regime {
   static constexpr int outputs = F::outputs;
+  template <int... Which>
   static void run(const double* v, const double* x, double* out, std::size_t n) {
-    run_block<double_set<F>>(v, x, out, n);
+    run_block<double_set<F>, Which...>(v, x, out, n);
   }
+  template <int... Which>
   static void run(const float* v, const float* x, float* out, std::size_t n) {
     if constexpr (F::single::has_float)
-      run_block<float_set<F>>(v, x, out, n);
+      run_block<float_set<F>, Which...>(v, x, out, n);
     else
-      run_wide<F>(v, x, out, n);
+      run_wide<F, Which...>(v, x, out, n);
   }
 };
 
@@ -156,34 +218,46 @@ struct by_regime {
 template <class F>
 struct one_by_one {
   static constexpr int outputs = F::outputs;
-  template <class T>
+  template <int... Which, class T>
   static void run(const T* v, const T* x, T* out, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
       const auto r = detail::evaluate<F>(double(v[i]), double(x[i]));
-      for (int k = 0; k < outputs; ++k) out[std::size_t(k) * block + i] = T(r.at[k]);
+      ((out[Which * block_of<F> + i] = T(r.at[Which])), ...);
     }
   }
 };
 
-// ---- arrays: Which[k] names the output of Block that goes to the k-th destination
+// ---- arrays
+template <class T>
+void load(strided<const T> from, T* to, std::size_t n) {
+  if (from.contiguous()) {
+    std::copy_n(from.data, n, to);
+  } else {
+    for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+  for (std::size_t i = n; i < padded<T>(n); ++i) to[i] = to[0];
+}
+template <class T>
+void store(const T* from, strided<T> to, std::size_t n) {
+  if (to.contiguous()) {
+    std::copy_n(from, n, to.data);
+  } else {
+    for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+}
+
+// Which[k] names the output of Block that goes to the k-th destination.
 template <class Block, int... Which, class T>
 void run_strided(strided<const T> v, strided<const T> x, const strided<T>* out, std::size_t n) {
+  constexpr std::size_t block = block_of<Block>;
   alignas(64) T bv[block], bx[block], result[Block::outputs * block];
   for (std::size_t begin = 0; begin < n; begin += block) {
     const std::size_t m = n - begin < block ? n - begin : block;
-    const strided<const T> sv = v.from(begin), sx = x.from(begin);
-    for (std::size_t i = 0; i < m; ++i) bv[i] = sv[i];
-    for (std::size_t i = 0; i < m; ++i) bx[i] = sx[i];
-    for (std::size_t i = m; i < padded(m); ++i) bv[i] = bv[0], bx[i] = bx[0];
-    Block::run(bv, bx, result, m);
+    load(v.from(begin), bv, m);
+    load(x.from(begin), bx, m);
+    Block::template run<Which...>(bv, bx, result, m);
     const strided<T>* to = out;
-    (
-        [&] {
-          const strided<T> o = (to++)->from(begin);
-          const T* from = result + std::size_t(Which) * block;
-          for (std::size_t i = 0; i < m; ++i) o[i] = from[i];
-        }(),
-        ...);
+    (store(result + Which * block, (to++)->from(begin), m), ...);
   }
 }
 

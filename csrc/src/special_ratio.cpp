@@ -17,33 +17,38 @@ TELAMON_MULTIVERSION(start_inverse, (const double* v, const double* r, double* x
 })
 TELAMON_MULTIVERSION(step_inverse, (const double* v, const double* r, const double* ratios, double* x, std::size_t n), {
   TELAMON_SIMD
-  for (std::size_t i = 0; i < n; ++i) x[i] = detail::inverse_step(v[i], r[i], x[i], ratios[i], ratios[block + i]);
+  for (std::size_t i = 0; i < n; ++i)
+    x[i] = detail::inverse_step(v[i], r[i], x[i], ratios[i], ratios[block_for(2) + i]);
 })
 
 // detail::inverse over a block: every element takes the two steps, those that need more are then done again.
 struct inverse_ratio {
   static constexpr int outputs = 1;
 
+  template <int>
   static void run(const double* v, const double* r, double* x, std::size_t n) {
     using both = by_regime<names::iv_ratio>;
+    constexpr std::size_t block = block_of<both>;
     alignas(64) double pv[block], pr[block], ratios[both::outputs * block];
-    for (std::size_t i = 0; i < padded(n); ++i) {
+    for (std::size_t i = 0; i < padded<double>(n); ++i) {
       const bool plain = detail::inverse_is_plain(v[i], r[i]);
       pv[i] = plain ? v[i] : 1.0, pr[i] = plain ? r[i] : 0.5;
     }
-    start_inverse(pv, pr, x, padded(n));
+    start_inverse(pv, pr, x, padded<double>(n));
     for (int k = 0; k < detail::inverse_steps; ++k) {
-      both::run(pv, x, ratios, n);
-      for (std::size_t i = n; i < padded(n); ++i) ratios[i] = ratios[0], ratios[block + i] = ratios[block];
-      step_inverse(pv, pr, ratios, x, padded(n));
+      both::run<0, 1>(pv, x, ratios, n);
+      for (std::size_t i = n; i < padded<double>(n); ++i) ratios[i] = ratios[0], ratios[block + i] = ratios[block];
+      step_inverse(pv, pr, ratios, x, padded<double>(n));
     }
     for (std::size_t i = 0; i < n; ++i)
       if (!detail::inverse_is_plain(v[i], r[i])) x[i] = detail::inverse_edge(v[i], r[i]);
   }
+  template <int>
   static void run(const float* v, const float* r, float* x, std::size_t n) {
+    constexpr std::size_t block = block_for(outputs);
     alignas(64) double wv[block], wr[block], wx[block];
-    for (std::size_t i = 0; i < padded(n); ++i) wv[i] = v[i], wr[i] = r[i];
-    run(wv, wr, wx, n);
+    for (std::size_t i = 0; i < padded<double>(n); ++i) wv[i] = v[i], wr[i] = r[i];
+    run<0>(wv, wr, wx, n);
     for (std::size_t i = 0; i < n; ++i) x[i] = float(wx[i]);
   }
 };

@@ -39,3 +39,9 @@
 #else
 #define TELAMON_SIMD _Pragma("omp simd")
 #endif
+
+#if defined(__GNUC__) && !defined(__CUDACC__)
+#define TELAMON_UNROLL _Pragma("GCC unroll 16")
+#else
+#define TELAMON_UNROLL
+#endif

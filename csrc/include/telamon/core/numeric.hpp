@@ -38,7 +38,7 @@ struct format<double> {
   static constexpr double integer_magic = 4503599627370496.0;  // 2^52: its low bits hold an integer
   static constexpr double ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
   static constexpr double exp_min = -745.2, exp_max = 709.782712893384;
-  static constexpr int log_terms = 12, exp_terms = 13;
+  static constexpr int exp_terms = 13;
   static constexpr double tiny = 1e-290, tiny_scale = 0x1p100;
   static constexpr int tiny_exponent = 100;
 };
@@ -49,7 +49,7 @@ struct format<float> {
   static constexpr float magic = 12582912.0f, integer_magic = 8388608.0f;
   static constexpr float ln2_hi = 0.693359375f, ln2_lo = -2.12194440e-4f;
   static constexpr float exp_min = -104.0f, exp_max = 88.72283f;
-  static constexpr int log_terms = 6, exp_terms = 7;
+  static constexpr int exp_terms = 7;
   static constexpr float tiny = 1e-30f, tiny_scale = 0x1p40f;
   static constexpr int tiny_exponent = 40;
 };
@@ -141,62 +141,113 @@ TELAMON_HD TELAMON_INLINE T exp2i(T k) noexcept {
   return from_bits<T>((b + B(format<T>::bias)) << format<T>::mantissa);
 }
 
-// The even part of atanh: 2 atanh(s) = 2 s + s^3 p(s^2), |s| <= 0.21.
+// p(s^2) with 2 atanh(s) = 2 s + s^3 p(s^2): Chebyshev interpolants on |s| <= 0.2002, error 2^-54.5 (float: 2^-21), and
+// on |s| <= 0.172, error 2^-51.4.
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE T atanh_tail(T z) noexcept {
-  constexpr int n = format<T>::log_terms;
-  T p = T(2.0 / (2 * n + 1));
-#if defined(__GNUC__) && !defined(__CUDACC__)
-#pragma GCC unroll 16
-#endif
-  for (int k = n - 1; k >= 1; --k) p = mad<A>(p, z, T(2.0 / (2 * k + 1)));
-  return p;
+  if constexpr (sizeof(T) == 8) {
+    T p = mad<A>(T(0.13609030262858499), z, T(0.13209708242059462));
+    p = mad<A>(p, z, T(0.15388867805613718));
+    p = mad<A>(p, z, T(0.18181737626302938));
+    p = mad<A>(p, z, T(0.2222222304835159));
+    p = mad<A>(p, z, T(0.28571428567275936));
+    p = mad<A>(p, z, T(0.4000000000000794));
+    return mad<A>(p, z, T(0.6666666666666666));
+  } else {
+    const T p = mad<A>(T(0.2995919673416483), z, T(0.3997891010792232));
+    return mad<A>(p, z, T(0.6666671373620136));
+  }
+}
+template <class A, class T>
+TELAMON_HD TELAMON_INLINE T atanh_short_tail(T z) noexcept {
+  if constexpr (sizeof(T) == 8) {
+    T p = mad<A>(T(0.1462395660821188), z, T(0.1533111258796017));
+    p = mad<A>(p, z, T(0.1818290749767122));
+    p = mad<A>(p, z, T(0.22222210881932927));
+    p = mad<A>(p, z, T(0.28571428627528794));
+    p = mad<A>(p, z, T(0.3999999999989607));
+    return mad<A>(p, z, T(0.666666666666667));
+  } else {
+    return atanh_tail<A>(z);
+  }
 }
 
-// log((n.hi + n.lo)/d) for positive normal arguments, error 2^-60 (float: 2^-30) of the value, also near 1, where the
-// value is as accurate as n - d. Cost: one division. With Tiny, d may be subnormal.
-template <class A, bool Tiny = false, class T>
-TELAMON_HD TELAMON_INLINE dd<T> log_ratio(dd<T> n, T d) noexcept {
+// log(x) = k log(2) + m for normal x >= sqrt(1/2), |m| <= 0.347 within an ulp. Cost: one division.
+template <class T>
+struct split_log {
+  T k, m;
+};
+template <class A, class T>
+TELAMON_HD TELAMON_INLINE split_log<T> log_split(T x) noexcept {
   using F = format<T>;
   using B = typename F::bits;
-  T shift = T(0);
-  if constexpr (Tiny) {
-    bool small = d < F::tiny;
-    shift = small ? T(F::tiny_exponent) : T(0);
-    d = small ? d * F::tiny_scale : d;
-  }
-  // k = round(log2(n/d)), from the bit patterns read as integers, which are piecewise linear logarithms
-  constexpr B big = B(F::exponents) << F::mantissa;
+  constexpr B exponent_mask = (B(F::exponents) - 1) << F::mantissa;
+  const B above = to_bits(x) - to_bits(T(0.70710678118654752440)), e = above & exponent_mask;
+  const T k = from_bits<T>((above >> F::mantissa) | to_bits(F::integer_magic)) - F::integer_magic;
+  const T y = from_bits<T>(to_bits(x) - e);  // in [sqrt(1/2), sqrt(2))
+  const T s = (y - T(1)) / (y + T(1)), z = s * s;
+  return {k, mad<A>(s * z, atanh_short_tail<A>(z), T(2) * s)};
+}
+
+// What log_ratio accepts: any positive normal numbers; with `tiny` a subnormal d as well; with `above` n >= d only, and
+// n/d below 2^1000 (float: 2^120), which is cheaper.
+enum class quotient { any, tiny, above };
+
+// log((n.hi + n.lo)/d) as an unevaluated sum, |lo| < 0.01 |hi|; error 2^-59 (float: 2^-28) of the value, also near 1,
+// where it is as accurate as n - d. Cost: one division.
+template <class A, quotient Range = quotient::any, class T>
+TELAMON_HD TELAMON_INLINE dd<T> log_ratio_parts(dd<T> n, T d) noexcept {
+  using F = format<T>;
+  using B = typename F::bits;
+  // k = round(log2(n/d)), from the bit patterns read as integers, which are piecewise linear logarithms; d2 = 2^k d
   constexpr B half = B(1) << (F::mantissa - 1);
-  B kb = (to_bits(n.hi) - to_bits(d) + (big + half)) >> F::mantissa;  // k + exponents
-  T k = from_bits<T>(kb | to_bits(F::integer_magic)) - (F::integer_magic + T(F::exponents));
-  // two factors, since k may reach twice the largest exponent
-  B ka = kb >> 1;
-  constexpr int base = F::exponents / 2;
-  T d2 = d * from_bits<T>((ka + B(F::bias - base)) << F::mantissa) *
+  T shift = T(0), k, d2;
+  if constexpr (Range == quotient::above) {
+    constexpr B exponent_mask = (B(F::exponents) - 1) << F::mantissa;
+    const B above = to_bits(n.hi) - to_bits(d) + half;
+    k = from_bits<T>((above >> F::mantissa) | to_bits(F::integer_magic)) - F::integer_magic;
+    d2 = from_bits<T>(to_bits(d) + (above & exponent_mask));
+  } else {
+    if constexpr (Range == quotient::tiny) {
+      const bool small = d < F::tiny;
+      shift = small ? T(F::tiny_exponent) : T(0);
+      d = small ? d * F::tiny_scale : d;
+    }
+    constexpr B big = B(F::exponents) << F::mantissa;
+    const B kb = (to_bits(n.hi) - to_bits(d) + (big + half)) >> F::mantissa;  // k + exponents
+    k = from_bits<T>(kb | to_bits(F::integer_magic)) - (F::integer_magic + T(F::exponents));
+    // two factors, since k may reach twice the largest exponent
+    const B ka = kb >> 1;
+    constexpr int base = F::exponents / 2;
+    d2 = d * from_bits<T>((ka + B(F::bias - base)) << F::mantissa) *
          from_bits<T>((kb - ka + B(F::bias - base)) << F::mantissa);
-  dd<T> den = two_sum(n.hi, d2);
-  T top = n.hi - d2;  // exact
-  T inv = T(1) / den.hi;
-  T s = (top + n.lo) * inv;
+  }
+  const dd<T> den = two_sum(n.hi, d2);
+  const T top = n.hi - d2;  // exact
+  const T inv = T(1) / den.hi, s = top * inv;
   T rest;
   if constexpr (A::fma) {
     rest = num::fma(-s, den.hi, top);
   } else {
-    dd<T> p = two_prod<A>(s, den.hi);
+    const dd<T> p = two_prod<A>(s, den.hi);
     rest = (top - p.hi) - p.lo;
   }
-  T s_lo = (rest + (n.lo - s * (den.lo + n.lo))) * inv;
-  T z = s * s;
-  T tail = s * z * atanh_tail<A>(z) + T(2) * s_lo;
-  dd<T> m = two_sum(k * F::ln2_hi, T(2) * s);
-  T lo = m.lo + (tail + k * F::ln2_lo);
-  if constexpr (Tiny) {
-    dd<T> m2 = two_sum(m.hi, shift * F::ln2_hi);
+  const T s_lo = mad<A>(-s, den.lo + n.lo, rest + n.lo) * inv;
+  const T z = s * s;
+  const T tail = mad<A>(s * z, atanh_tail<A>(z), T(2) * s_lo);
+  dd<T> m = quick_two_sum(k * F::ln2_hi, T(2) * s);  // k = 0 or |k log(2)| > |2 s|
+  T lo = m.lo + mad<A>(k, F::ln2_lo, tail);
+  if constexpr (Range == quotient::tiny) {
+    const dd<T> m2 = two_sum(m.hi, shift * F::ln2_hi);
     lo += m2.lo + shift * F::ln2_lo;
     m.hi = m2.hi;
   }
-  return two_sum(m.hi, lo);
+  return {m.hi, lo};
+}
+template <class A, quotient Range = quotient::any, class T>
+TELAMON_HD TELAMON_INLINE dd<T> log_ratio(dd<T> n, T d) noexcept {
+  const dd<T> r = log_ratio_parts<A, Range>(n, d);
+  return quick_two_sum(r.hi, r.lo);
 }
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE T log1p(T x) noexcept {  // x > -1 + tiny
@@ -211,9 +262,7 @@ TELAMON_HD TELAMON_INLINE T exp_tail(T r) noexcept {
       1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
   constexpr int n = format<T>::exp_terms;
   T p = T(inv_factorial[n]);
-#if defined(__GNUC__) && !defined(__CUDACC__)
-#pragma GCC unroll 16
-#endif
+  TELAMON_UNROLL
   for (int k = n - 1; k >= 2; --k) p = mad<A>(p, r, T(inv_factorial[k]));
   return p;
 }

@@ -2,7 +2,7 @@
 // logarithm. With q = v^2/w^2, u = 1/w and lead = w - v asinh(v/x),
 //   log I_v(x) =  lead - log(2 pi w)/2 + S(q, u),    log K_v(x) = -lead + log(pi/(2 w))/2 + S(q, -u),
 // where S = sum_k D_k(q) u^k. The lead is carried in double words, since it vanishes near x = 0.6627 v while its
-// parts do not. |error| <= 2 eps max(|L|, w). Cost: 3 divisions, a square root, two logarithms and the series.
+// parts do not. |error| <= 2 eps max(|L|, w). Cost: 3 divisions, a square root, about 100 operations and the series.
 #pragma once
 
 #include <telamon/special/polynomial.hpp>
@@ -17,8 +17,7 @@ struct values {
 
 enum class kind { i, k };
 
-inline constexpr double half_log_2pi_hi = 0.91893853320467274178, half_log_2pi_lo = -3.8782941580672414498e-17;
-inline constexpr double half_log_pi_2_hi = 0.22579135264472743, half_log_pi_2_lo = -6.4622584878775846e-18;
+inline constexpr double half_log_2pi = 0.91893853320467274178, half_log_pi_2 = 0.22579135264472743;
 inline constexpr double half_log_4_pi_hi = 0.12078223763524522, half_log_4_pi_lo = 4.1797047492946264e-18;
 inline constexpr double pi = 3.14159265358979323846;
 
@@ -27,29 +26,37 @@ inline constexpr double pi = 3.14159265358979323846;
 template <class T>
 struct point {
   T v, x, scale;
-  num::dd<T> w, asinh, log_w;
+  num::dd<T> w, asinh;       // unevaluated sums
+  num::split_log<T> log_w2;  // log(w^2)
   T u, p, c, q, w_over_x;
 };
 
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE point<T> locate_scaled(T v, T x) noexcept {
-  using num::two_prod, num::two_sum;
+  using num::two_prod;
   point<T> at;
   at.v = v, at.x = x, at.scale = T(1);
-  num::dd<T> vv = two_prod<A>(v, v), xx = two_prod<A>(x, x), h = two_sum(vv.hi, xx.hi);
-  T w = num::sqrt(h.hi);
+  const num::dd<T> vv = two_prod<A>(v, v), xx = two_prod<A>(x, x);
+  const num::dd<T> h = num::quick_two_sum(num::max(vv.hi, xx.hi), num::min(vv.hi, xx.hi));
+  const T w = num::sqrt(h.hi);
   at.u = T(1) / w;
-  num::dd<T> ww = two_prod<A>(w, w);
-  at.w = {w, ((h.hi - ww.hi) - ww.lo + (h.lo + (vv.lo + xx.lo))) * (T(0.5) * at.u)};
+  T rest;
+  if constexpr (A::fma) {
+    rest = num::fma(-w, w, h.hi);
+  } else {
+    const num::dd<T> ww = two_prod<A>(w, w);
+    rest = (h.hi - ww.hi) - ww.lo;
+  }
+  at.w = {w, (rest + (h.lo + (vv.lo + xx.lo))) * (T(0.5) * at.u)};
+  at.log_w2 = num::log_split<A>(h.hi);
   return at;
 }
 
-template <class A, bool Tiny = false, class T>
+template <class A, num::quotient Range = num::quotient::above, class T>
 TELAMON_HD TELAMON_INLINE point<T> locate(T v, T x) noexcept {
   point<T> at = locate_scaled<A>(v, x);
-  num::dd<T> n = num::two_sum(v, at.w.hi);
-  at.asinh = num::log_ratio<A, Tiny>(num::quick_two_sum(n.hi, n.lo + at.w.lo), x);
-  at.log_w = num::log_ratio<A>(num::dd<T>{at.w.hi, T(0)}, T(1));
+  const num::dd<T> n = num::quick_two_sum(at.w.hi, v);
+  at.asinh = num::log_ratio_parts<A, Range>(num::dd<T>{n.hi, n.lo + at.w.lo}, x);
   at.p = v * at.u, at.c = x * at.u, at.q = at.p * at.p;
   at.w_over_x = at.w.hi / x;
   return at;
@@ -75,13 +82,11 @@ TELAMON_HD TELAMON_INLINE point<T> locate_extreme(T v, T x) noexcept {
   T mantissa = xn / power_below(xn, e);
   e -= shift;
   point<T> at = locate_scaled<A>(v * down, x * down);
-  num::dd<T> n = num::two_sum(at.v, at.w.hi);
-  num::dd<T> a = num::log_ratio<A>(num::quick_two_sum(n.hi, n.lo + at.w.lo), mantissa);
-  num::dd<T> b = num::two_sum((k - e) * F::ln2_hi, a.hi);
-  at.asinh = num::quick_two_sum(b.hi, b.lo + (a.lo + (k - e) * F::ln2_lo));
-  a = num::log_ratio<A>(num::dd<T>{at.w.hi, T(0)}, T(1));
-  b = num::two_sum(k * F::ln2_hi, a.hi);
-  at.log_w = num::quick_two_sum(b.hi, b.lo + (a.lo + k * F::ln2_lo));
+  const num::dd<T> n = num::quick_two_sum(at.w.hi, at.v);
+  const num::dd<T> a = num::log_ratio_parts<A>(num::dd<T>{n.hi, n.lo + at.w.lo}, mantissa);
+  const num::dd<T> b = num::two_sum((k - e) * F::ln2_hi, a.hi);
+  at.asinh = {b.hi, b.lo + (a.lo + (k - e) * F::ln2_lo)};
+  at.log_w2.k += T(2) * k;
   at.p = at.v * at.u, at.c = at.x * at.u, at.q = at.p * at.p;
   at.w_over_x = at.w.hi / x * scale;
   if (!(at.w_over_x < std::numeric_limits<T>::max())) at.w_over_x = at.w.hi * scale / x;
@@ -90,23 +95,28 @@ TELAMON_HD TELAMON_INLINE point<T> locate_extreme(T v, T x) noexcept {
   return at;
 }
 
-// +-lead (- or + x when scaled by e^-x or e^x) - log(w)/2 + constant + rest, summed without losing the cancelled
-// digits.
+// +-lead (- or + x when scaled by e^-x or e^x) - log(w)/2 + constant + rest. The rounding error of the lead is carried
+// and the k log(2) of log(w) is exact, so that nothing is lost where lead and log(w)/2 cancel.
 template <class A, kind Kind, bool Scaled, class T>
 TELAMON_HD TELAMON_INLINE T assemble(const point<T>& at, T rest) noexcept {
+  using F = num::format<T>;
   constexpr T sign = Kind == kind::i ? T(1) : T(-1);
-  constexpr double c_hi = Kind == kind::i ? -half_log_2pi_hi : half_log_pi_2_hi;
-  constexpr double c_lo = Kind == kind::i ? -half_log_2pi_lo : half_log_pi_2_lo;
-  num::accumulator<T> sum{at.w.hi, at.w.lo};
-  if constexpr (Scaled) sum.add(-at.x);
-  num::dd<T> va = num::two_prod<A>(at.v, at.asinh.hi);
-  sum.add(-va.hi);
-  sum.lo -= va.lo + at.v * at.asinh.lo;
-  sum = {sign * sum.hi * at.scale, sign * sum.lo * at.scale};
-  sum.add(T(-0.5) * at.log_w.hi);
-  sum.add(T(c_hi));
-  sum.lo += rest + (T(c_hi - double(T(c_hi)) + c_lo) - T(0.5) * at.log_w.lo);
-  return sum.hi + (sum.lo == sum.lo ? sum.lo : T(0));  // an infinite sum has no error term
+  const num::dd<T> top = Scaled ? num::two_sum(at.w.hi, -at.x) : num::dd<T>{at.w.hi, T(0)};
+  const T w = top.hi;
+  T lead, error;
+  if constexpr (A::fma) {
+    lead = num::fma(-at.v, at.asinh.hi, w);
+    const num::dd<T> product = num::two_sum(w, -lead);
+    error = num::fma(-at.v, at.asinh.hi, product.hi) + product.lo;
+  } else {
+    const num::dd<T> va = num::two_prod<A>(at.v, at.asinh.hi), sum = num::two_sum(w, -va.hi);
+    lead = sum.hi, error = sum.lo - va.lo;
+  }
+  error += num::mad<A>(-at.v, at.asinh.lo, at.w.lo + top.lo);
+  const T log_k = at.log_w2.k * (T(-0.25) * F::ln2_hi);
+  const T log_m = num::mad<A>(at.log_w2.k, F::ln2_lo, at.log_w2.m);
+  const T small = num::mad<A>(T(-0.25), log_m, rest) + T(Kind == kind::i ? -half_log_2pi : half_log_pi_2);
+  return (sign * lead * at.scale + log_k) + num::mad<A>(sign * at.scale, error, small);
 }
 
 // dx of +-lead (-+ x): +-w/x, or +-v^2/(x (w + x)) without cancellation.

@@ -62,6 +62,7 @@ struct float_debye {
     const int r = classify_float(v, x);
     return Order == 1 && Kind == kind::i && v < 0.5f ? int(float_wide) : r;  // the exponentially small slopes
   }
+  TELAMON_HD static TELAMON_INLINE int sort(float v, float x) noexcept { return classify(v, x); }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE auto eval(float v, float x) noexcept {
     const point<float> at = locate<A>(v, x);
@@ -91,6 +92,10 @@ struct log_bessel<kind::i, Scaled, Order> {
     if constexpr (Order == 1) r = (v < 0.5) & (x >= i_corner_end) & (x < small_order_end) ? int(i_edge) : r;
     return r;
   }
+  TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept {
+    const int r = detail::sort<kind::i>(v, x);
+    return Order == 1 && v < 0.5 ? unsorted : r;
+  }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE values<double, outputs> eval(double v, double x) noexcept {
     if constexpr (R <= extreme) {
@@ -119,6 +124,7 @@ struct log_bessel<kind::k, Scaled, Order> {
   static constexpr int outputs = Order == 0 ? 1 : 3, regimes = k_regimes, edge_regime = k_edge;
 
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept { return detail::classify<kind::k>(v, x); }
+  TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept { return detail::sort<kind::k>(v, x); }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE values<double, outputs> eval(double v, double x) noexcept {
     if constexpr (R <= extreme)
@@ -151,6 +157,7 @@ struct paired_bessel {
       return values<T, 5>{{a.at[0], b.at[0], a.at[1], a.at[2], b.at[2]}};
   }
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept { return plain::classify(v, x); }
+  TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept { return plain::sort(v, x); }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE auto eval(double v, double x) noexcept {
     return merge(plain::template eval<A, R>(v, x), scaled::template eval<A, R>(v, x));
@@ -158,6 +165,7 @@ struct paired_bessel {
   struct single {
     static constexpr bool has_float = true;
     TELAMON_HD static TELAMON_INLINE int classify(float v, float x) noexcept { return plain::single::classify(v, x); }
+    TELAMON_HD static TELAMON_INLINE int sort(float v, float x) noexcept { return plain::single::sort(v, x); }
     template <class A, int R>
     TELAMON_HD static TELAMON_INLINE auto eval(float v, float x) noexcept {
       return merge(plain::single::template eval<A, R>(v, x), scaled::single::template eval<A, R>(v, x));

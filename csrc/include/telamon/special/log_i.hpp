@@ -45,12 +45,12 @@ struct log_i_table<3> : tables::log_i_3 {};
 
 template <class A, bool Scaled, int Panel, class T>
 TELAMON_HD TELAMON_INLINE values<T, 1> log_i_panel(T v, T x) noexcept {
-  point<T> at = locate<A, true>(v, x);
+  point<T> at = locate<A, num::quotient::tiny>(v, x);
   return {{assemble<A, kind::i, Scaled>(at, panel_rest<A, log_i_table<Panel>, 0>(at).f)}};
 }
 template <class A, bool Scaled, int Panel, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> log_i_panel_grad(T v, T x) noexcept {
-  point<T> at = locate<A, true>(v, x);
+  point<T> at = locate<A, num::quotient::tiny>(v, x);
   rest<T> r = panel_rest<A, log_i_table<Panel>, 1>(at);
   values<T, 3> out;
   out.at[0] = assemble<A, kind::i, Scaled>(at, r.f);
@@ -59,7 +59,7 @@ TELAMON_HD TELAMON_INLINE values<T, 3> log_i_panel_grad(T v, T x) noexcept {
 }
 template <class A, int Panel, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> log_i_panel_hess(T v, T x) noexcept {
-  point<T> at = locate<A, true>(v, x);
+  point<T> at = locate<A, num::quotient::tiny>(v, x);
   rest<T> r = panel_rest<A, log_i_table<Panel>, 2>(at);
   values<T, 3> out;
   second_derivatives<kind::i>(at, x, r.vv, r.vx, r.xx, out.at[0], out.at[1], out.at[2]);
@@ -73,9 +73,7 @@ template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE jet<T, Order> hyp0f1_m1(jet<T, Order> b, T y) noexcept {
   constexpr int terms = 12;
   jet<T, Order> s{T(0)};  // s_k = y/(k (b+k-1)) (1 + s_{k+1})
-#if defined(__GNUC__) && !defined(__CUDACC__)
-#pragma GCC unroll 8
-#endif
+  TELAMON_UNROLL
   for (int k = terms; k >= 1; k -= 2) {
     jet<T, Order> hi = b, lo = b;
     hi.f = T(k) * (b.f + T(k - 1)), lo.f = T(k - 1) * (b.f + T(k - 2));
@@ -105,7 +103,7 @@ TELAMON_HD TELAMON_INLINE partials<T> lgamma1p(T v) noexcept {
 template <class A, bool Scaled, int Order, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> log_i_corner(T v, T x) noexcept {
   const T y = T(0.25) * x * x;
-  num::dd<T> l = num::log_ratio<A, true>(num::dd<T>{T(2), T(0)}, x);  // log(2/x)
+  num::dd<T> l = num::log_ratio<A, num::quotient::tiny>(num::dd<T>{T(2), T(0)}, x);  // log(2/x)
   partials<T> g = lgamma1p<A, Order>(v);
   jet<T, Order> b{v + T(1), T(1)};
   jet<T, Order> s = hyp0f1_m1<A>(b, y);

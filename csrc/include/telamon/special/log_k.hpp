@@ -33,9 +33,7 @@ TELAMON_HD TELAMON_INLINE k_pair<T, Order> k_recur(T mu, T n, T y, T y_lo, jet<T
   auto select = [](bool take, jet<T, Order> a, jet<T, Order> b) {
     return jet<T, Order>{take ? a.f : b.f, take ? a.d : b.d, take ? a.h : b.h};
   };
-#if defined(__GNUC__) && !defined(__CUDACC__)
-#pragma GCC unroll 16
-#endif
+  TELAMON_UNROLL
   for (int j = 1; j < k_steps; ++j) {
     jet<T, Order> yb = before * y;
     bool here = n == T(j);
@@ -192,7 +190,7 @@ using tables::k_corner_even_m1, tables::k_corner_odd, tables::k_corner_even_y, t
 template <class A, int Order, class T>
 TELAMON_HD TELAMON_INLINE k_state<T, Order> log_k_corner_pair(T v, T x) noexcept {
   const T n = T(int(v + T(0.5))), mu = v - n, y = T(0.25) * x * x;
-  const num::dd<T> l = num::log_ratio<A, true>(num::dd<T>{T(2), T(0)}, x);
+  const num::dd<T> l = num::log_ratio<A, num::quotient::tiny>(num::dd<T>{T(2), T(0)}, x);
   const num::dd<T> al = num::two_prod<A>(mu, l.hi);
   const T q = mu * mu, a = al.hi, a_lo = al.lo + mu * l.lo;
   // the order's parity is used: everything is a function of mu^2, times mu where odd
@@ -325,7 +323,7 @@ TELAMON_HD TELAMON_INLINE rest<T> log_k_far_rest(const point<T>& at) noexcept {
 
 template <class A, bool Scaled, int Order, class T>
 TELAMON_HD TELAMON_INLINE values<T, 3> log_k_far(T v, T x) noexcept {
-  point<T> at = locate<A, true>(v, x);
+  point<T> at = locate<A, num::quotient::tiny>(v, x);
   rest<T> r = log_k_far_rest<A, Order>(at);
   values<T, 3> out{};
   if constexpr (Order < 2) out.at[0] = assemble<A, kind::k, Scaled>(at, r.f);

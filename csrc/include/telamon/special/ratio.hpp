@@ -36,14 +36,14 @@ TELAMON_HD TELAMON_INLINE ratio_pair i_ratio_debye(double v, double x) noexcept 
   const double s = at.c / (1 + at.p);  // x/(m + w)
   ratio_pair out;
   out.r = (n < 0 ? 1 / s : s) * num::exp<A>(rest);
-  out.c = -num::expm1<A>(rest - sign * at.asinh.hi);
+  out.c = -num::expm1<A>(rest - sign * (at.asinh.hi + at.asinh.lo));
   return out;
 }
 
 template <class A, int Panel>
 TELAMON_HD TELAMON_INLINE ratio_pair i_ratio_panel(double v, double x) noexcept {
   const double mu = v - 1;
-  point<double> at = locate<A, true>(mu, x);
+  point<double> at = locate<A, num::quotient::tiny>(mu, x);
   const double rest_x = panel_rest<A, log_i_table<Panel>, 1>(at).x - 0.5 * at.c * at.u, p = at.p, c = at.c;
   return {c / (1 + p) + rest_x, p * (1 + c + p) / ((1 + c) * (1 + p)) - rest_x};
 }
@@ -72,7 +72,7 @@ TELAMON_HD TELAMON_NOINLINE inline ratio_pair i_ratio_small_order(double v, doub
   double rest, q = n * n;
   if (q + x * x >= w_end * w_end) {
     const point<double> at = locate_extreme<A>(num::abs(n), x);
-    rest = (n < 0 ? -1 : 1) * (debye_ratio_rest<A, ratio_rows[tiers - 1]>(at, at.u) - at.asinh.hi);
+    rest = (n < 0 ? -1 : 1) * (debye_ratio_rest<A, ratio_rows[tiers - 1]>(at, at.u) - (at.asinh.hi + at.asinh.lo));
   } else if (x >= 12.5) {
     rest = -n * evaluate_on<A, tables::even_ratio_3>(q, u).f;
   } else if (x >= 6.25) {
@@ -108,9 +108,12 @@ struct iv_ratio_function {
   using single = no_single;
   static constexpr int outputs = 2, regimes = i_regimes, edge_regime = i_edge;
 
+  // By the order v - 1, negative for v < 1: an edge.
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept {
-    const int r = detail::classify<kind::i>(v - 1, x);  // negative for v < 1: an edge
-    return (r >= i_panel_0) & (r <= i_panel_3) & (x < i_corner_end) ? int(i_corner) : r;
+    return or_corner(detail::classify<kind::i>(v - 1, x), x);
+  }
+  TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept {
+    return or_corner(detail::sort<kind::i>(v - 1, x), x);
   }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE values<double, 2> eval(double v, double x) noexcept {
@@ -119,6 +122,9 @@ struct iv_ratio_function {
   }
 
  private:
+  TELAMON_HD static TELAMON_INLINE int or_corner(int r, double x) noexcept {
+    return (r >= i_panel_0) & (r <= i_panel_3) & (x < i_corner_end) ? int(i_corner) : r;
+  }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE ratio_pair pair(double v, double x) noexcept {
     if constexpr (R <= extreme)
@@ -142,6 +148,7 @@ struct kv_ratio_function {
   static constexpr int outputs = 1, regimes = k_regimes, edge_regime = k_edge;
 
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept { return detail::classify<kind::k>(v, x); }
+  TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept { return detail::sort<kind::k>(v, x); }
   template <class A, int R>
   TELAMON_HD static TELAMON_INLINE values<double, 1> eval(double v, double x) noexcept {
     if constexpr (R <= extreme) {
@@ -155,7 +162,7 @@ struct kv_ratio_function {
       const double s = n < 0 ? at.c / (1 + at.p) : (1 + at.p) * at.w_over_x;
       return {{s * num::exp<A>((n < 0 ? 1.0 : -1.0) * debye_ratio_rest<A, rows>(at, -at.u))}};
     } else if constexpr (R == k_far) {
-      const point<double> at = locate<A, true>(v, x);
+      const point<double> at = locate<A, num::quotient::tiny>(v, x);
       const double rest_x = log_k_far_rest<A, 1>(at).x - 0.5 * at.c * at.u;
       return {{1 / (at.c / (1 + at.p) - rest_x)}};
     } else if constexpr (R <= k_corner) {

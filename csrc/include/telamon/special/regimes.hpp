@@ -49,15 +49,53 @@ TELAMON_HD TELAMON_INLINE bool is_edge(T v, T x) noexcept {
   return !((v >= T(0)) & (v <= big) & (x > T(0)) & (x <= big));
 }
 
-template <class T>
-TELAMON_HD TELAMON_INLINE int debye_tier(T w2) noexcept {
+// A class of single-precision arguments that vectorises, for sorting arrays: the regime, or `unsorted` where it takes
+// classify to tell. Both use the same comparisons, so that a point's regime does not depend on the route.
+inline constexpr int unsorted = 255;
+
+TELAMON_HD TELAMON_INLINE int debye_tier(float w2) noexcept {
   struct bounds {  // a copy, since device code cannot refer to a namespace's array
     double at[tiers];
   };
   constexpr bounds w{{tier_bound[0], tier_bound[1], tier_bound[2], tier_bound[3], tier_bound[4], tier_bound[5]}};
   int r = 0;
-  for (int k = 0; k < tiers - 1; ++k) r += w2 < T(w.at[k] * w.at[k]) ? 1 : 0;
+  for (int k = 0; k < tiers - 1; ++k) r += w2 < float(w.at[k] * w.at[k]) ? 1 : 0;
   return r;
+}
+
+// The regime in the plain range, from w^2 and x rounded to single precision.
+template <kind Kind>
+TELAMON_HD TELAMON_INLINE int plain_regime(float w2, float x) noexcept {
+  const int r = debye_tier(w2);
+  int near;
+  if constexpr (Kind == kind::i) {
+    constexpr float lo = float(i_corner_end * i_corner_end);
+    near = i_panel_3 - (w2 < 64 * lo) - (w2 < 16 * lo) - (w2 < 4 * lo);
+    near = w2 < lo ? int(i_corner) : near;
+  } else {
+    constexpr float lo = float(k_corner_end);
+    near = k_near_0 + (x >= 2 * lo) + (x >= 4 * lo) + (x >= 8 * lo) + (x >= 16 * lo) + (x >= 32 * lo) + (x >= 64 * lo);
+    near = x < lo ? int(k_corner) : near;
+    near = w2 < float(w_far * w_far) ? near : int(k_far);
+  }
+  return w2 >= float(w_end * w_end) ? r : near;
+}
+
+template <kind Kind>
+TELAMON_HD TELAMON_INLINE int sort(double v, double x) noexcept {
+  const float fv = float(v), fx = float(x);
+  const bool plain = (std::int32_t(num::to_bits(fv)) >= 0) & (fv < 1e18f) & (fx < 1e18f) & (fx > 1e-18f);
+  const int r = plain_regime<Kind>(fv * fv + fx * fx, fx);
+  return plain ? r : unsorted;
+}
+
+template <kind Kind>
+TELAMON_HD TELAMON_INLINE int classify(double v, double x) noexcept {
+  if (is_edge(v, x)) return Kind == kind::i ? int(i_edge) : int(k_edge);
+  if (num::max(v, x) >= plain_range<double>::largest) return extreme;
+  const float fv = float(num::min(v, 1e30)), fx = float(num::min(x, 1e30)), w2 = fv * fv + fx * fx;
+  if (w2 >= float(w_end * w_end) && !(x > plain_range<double>::smallest)) return extreme;
+  return plain_regime<Kind>(w2, fx);
 }
 
 TELAMON_HD TELAMON_INLINE int classify_float(float v, float x) noexcept {
@@ -66,31 +104,6 @@ TELAMON_HD TELAMON_INLINE int classify_float(float v, float x) noexcept {
   for (int k = 0; k < float_tiers; ++k) r += w2 < float_bound[k] * float_bound[k] ? 1 : 0;
   const bool plain = (v >= 0.0f) & (num::max(v, x) < plain_range<float>::largest) & (x > plain_range<float>::smallest);
   return plain ? r : int(float_wide);
-}
-
-template <kind Kind>
-TELAMON_HD TELAMON_INLINE int classify(double v, double x) noexcept {
-  const double w2 = v * v + x * x;
-  int r = debye_tier(w2);
-  const bool plain = (num::max(v, x) < plain_range<double>::largest) & (x > plain_range<double>::smallest);
-  r = plain ? r : int(extreme);
-  const bool debye = w2 >= w_end * w_end;
-  if constexpr (Kind == kind::i) {
-    constexpr double lo = i_corner_end * i_corner_end;
-    int near = i_panel_3 - (w2 < 64 * lo) - (w2 < 16 * lo) - (w2 < 4 * lo);
-    near = w2 < lo ? int(i_corner) : near;
-    r = debye ? r : near;
-    r = is_edge(v, x) ? int(i_edge) : r;
-  } else {
-    constexpr double lo = k_corner_end;
-    int near =
-        k_near_0 + (x >= 2 * lo) + (x >= 4 * lo) + (x >= 8 * lo) + (x >= 16 * lo) + (x >= 32 * lo) + (x >= 64 * lo);
-    near = x < lo ? int(k_corner) : near;
-    near = w2 < w_far * w_far ? near : int(k_far);
-    r = debye ? r : near;
-    r = is_edge(v, x) ? int(k_edge) : r;
-  }
-  return r;
 }
 
 }  // namespace telamon::special::detail
