@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 namespace telamon::special::blocks {
@@ -124,9 +125,16 @@ void run_block(const T* v, const T* x, T* out, std::size_t n) {
   if (same == n || (most != slow && same * 8 >= n * 7)) {
     Set::template run<Which...>(most, v, x, out, n);
     if (same == n) return;
-    std::uint16_t rest[block + 1];
+    std::uint16_t rest[block];
     std::size_t left = 0;
-    for (std::size_t i = 0; i < n; ++i) rest[left] = std::uint16_t(i), left += regime[i] != most;
+    const std::uint64_t eight_times = 0x0101010101010101u * std::uint64_t(most);
+    for (std::size_t i = 0; i < n; i += 8) {
+      std::uint64_t eight;
+      std::memcpy(&eight, regime + i, sizeof eight);
+      if (eight == eight_times) continue;
+      for (std::size_t j = i; j < std::min(i + 8, n); ++j)
+        if (regime[j] != most) rest[left++] = std::uint16_t(j);
+    }
     sort_by_regime<regimes>(regime, [&](std::size_t i) { return std::size_t(rest[i]); }, left, order, start);
   } else {
     sort_by_regime<regimes>(regime, [](std::size_t i) { return i; }, n, order, start);

@@ -10,7 +10,7 @@
 
 namespace telamon::special::detail {
 
-inline constexpr int ratio_rows[tiers] = {5, 7, 9, 13, 16, 21};
+inline constexpr int ratio_rows[tiers] = {5, 13, 16, 21};
 
 // No single-precision form: float32 goes through double.
 struct no_single {

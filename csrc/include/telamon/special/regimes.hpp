@@ -6,10 +6,11 @@
 
 namespace telamon::special::detail {
 
-// Debye tiers: rows of the series that suffice for w above the bound. Gradients need a few more.
-inline constexpr int tiers = 6;
-inline constexpr double tier_bound[tiers] = {1000, 300, 100, 50, 35, 25};
-inline constexpr int tier_rows[3][tiers] = {{5, 6, 8, 11, 13, 17}, {5, 7, 10, 13, 17, 24}, {5, 8, 11, 14, 18, 25}};
+// Debye tiers: rows of the series that suffice for w above the bound. Gradients need a few more. Few tiers, since a
+// block whose elements share one is spared the sorting, which costs more than some rows too many.
+inline constexpr int tiers = 4;
+inline constexpr double tier_bound[tiers] = {1000, 50, 35, 25};
+inline constexpr int tier_rows[3][tiers] = {{5, 11, 13, 17}, {5, 13, 17, 24}, {5, 14, 18, 25}};
 
 // Below, w and x are cut in panels by factors of two.
 inline constexpr double w_end = 25, w_far = 12.5, i_corner_end = 1.5625, k_corner_end = 0.09765625;
@@ -33,9 +34,9 @@ inline constexpr int i_regimes = i_edge + 1, k_regimes = k_edge + 1;
 inline constexpr double small_order_end = 373;
 
 // float32: tiers of Debye's series in single precision; everything else goes through double.
-inline constexpr int float_tiers = 4, float_wide = float_tiers;
-inline constexpr float float_bound[float_tiers] = {100, 40, 20, 10};
-inline constexpr int float_rows[2][float_tiers] = {{3, 4, 5, 8}, {3, 4, 6, 10}};
+inline constexpr int float_tiers = 2, float_wide = float_tiers;
+inline constexpr float float_bound[float_tiers] = {20, 10};
+inline constexpr int float_rows[2][float_tiers] = {{5, 8}, {6, 10}};
 
 // Squares and quotients stay in range inside these.
 template <class T>
@@ -57,7 +58,7 @@ TELAMON_HD TELAMON_INLINE int debye_tier(float w2) noexcept {
   struct bounds {  // a copy, since device code cannot refer to a namespace's array
     double at[tiers];
   };
-  constexpr bounds w{{tier_bound[0], tier_bound[1], tier_bound[2], tier_bound[3], tier_bound[4], tier_bound[5]}};
+  constexpr bounds w{{tier_bound[0], tier_bound[1], tier_bound[2], tier_bound[3]}};
   int r = 0;
   for (int k = 0; k < tiers - 1; ++k) r += w2 < float(w.at[k] * w.at[k]) ? 1 : 0;
   return r;
