@@ -159,16 +159,41 @@ void run_group(const T* v, const T* x, T* out, std::size_t n) {
   group<F, R, Block, T>::run(v, x, out, padded<T>(n));
 }
 
+// The kernel of regime R: of all outputs, or of the one wanted where F has a shorter one.
+template <class F, class = void>
+struct has_only : std::false_type {};
+template <class F>
+struct has_only<F, std::enable_if_t<!std::is_void_v<typename F::template only<0>>>> : std::true_type {};
+
+template <class F, int R, class T, int First, int... Which>
+constexpr group_function<T> group_for() {
+  constexpr bool single = has_only<F>::value && sizeof...(Which) == 0 && R <= detail::extreme;
+  if constexpr (single && sizeof(T) == 8)
+    return &run_group<typename F::template only<First>, R, block_of<F>, T>;
+  else if constexpr (single)
+    return &run_group<typename F::template only<First>::single, R, block_of<F>, T>;
+  else if constexpr (sizeof(T) == 8)
+    return &run_group<F, R, block_of<F>, T>;
+  else
+    return &run_group<typename F::single, R, block_of<F>, T>;
+}
+// Where that kernel's first output belongs.
+template <class F, int First, int... Which, class T>
+T* output_for(int regime, T* out) {
+  const bool single = has_only<F>::value && sizeof...(Which) == 0 && (sizeof(T) == 4 || regime <= detail::extreme);
+  return single ? out + First * block_of<F> : out;
+}
+
 template <class F, class = std::make_integer_sequence<int, F::regimes - 1>>
 struct double_set;
 template <class F, int... R>
 struct double_set<F, std::integer_sequence<int, R...>> : F {
   static_assert(F::edge_regime == F::regimes - 1);
-  static constexpr group_function<double> table[] = {&run_group<F, R, block_of<F>, double>...};
 
   template <int... Which>
   static void run(int regime, const double* v, const double* x, double* out, std::size_t n) {
-    if (regime != F::edge_regime) return table[regime](v, x, out, n);
+    static constexpr group_function<double> table[] = {group_for<F, R, double, Which...>()...};
+    if (regime != F::edge_regime) return table[regime](v, x, output_for<F, Which...>(regime, out), n);
     for (std::size_t i = 0; i < n; ++i) {
       const auto r = F::template eval<native_arch, F::edge_regime>(v[i], x[i]);
       ((out[Which * block_of<F> + i] = r.at[Which]), ...);
@@ -194,12 +219,12 @@ struct float_set;
 template <class F, int... R>
 struct float_set<F, std::integer_sequence<int, R...>> : F::single {
   static constexpr int outputs = F::outputs, regimes = float_tiers + 1;
-  static constexpr group_function<float> table[] = {&run_group<typename F::single, R, block_of<F>, float>...};
 
   template <int... Which>
   static void run(int regime, const float* v, const float* x, float* out, std::size_t n) {
+    static constexpr group_function<float> table[] = {group_for<F, R, float, Which...>()...};
     if (regime != float_tiers)
-      table[regime](v, x, out, n);
+      table[regime](v, x, output_for<F, Which...>(regime, out), n);
     else
       run_wide<F, Which...>(v, x, out, n);
   }

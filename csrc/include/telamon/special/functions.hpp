@@ -147,6 +147,9 @@ struct paired_bessel {
   using plain = log_bessel<Kind, false, Order>;
   using scaled = log_bessel<Kind, true, Order>;
   static constexpr int outputs = Order == 0 ? 2 : 5, regimes = plain::regimes, edge_regime = plain::edge_regime;
+  // the one value, for the regimes where it pays to leave the other out: those of Debye's series
+  template <int Which>
+  using only = std::conditional_t<Order == 0, std::conditional_t<Which == 0, plain, scaled>, void>;
 
   template <class A, class B>
   TELAMON_HD static TELAMON_INLINE auto merge(const A& a, const B& b) noexcept {
