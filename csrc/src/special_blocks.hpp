@@ -184,6 +184,13 @@ T* output_for(int regime, T* out) {
   return single ? out + First * block_of<F> : out;
 }
 
+template <class F, class = void>
+struct has_small_orders : std::false_type {};
+template <class F>
+struct has_small_orders<F, std::enable_if_t<F::small_orders>> : std::true_type {};
+template <class F>
+std::size_t run_small_orders(const double* v, const double* x, double* out, std::size_t n, std::uint16_t* others);
+
 template <class F, class = std::make_integer_sequence<int, F::regimes - 1>>
 struct double_set;
 template <class F, int... R>
@@ -194,12 +201,52 @@ struct double_set<F, std::integer_sequence<int, R...>> : F {
   static void run(int regime, const double* v, const double* x, double* out, std::size_t n) {
     static constexpr group_function<double> table[] = {group_for<F, R, double, Which...>()...};
     if (regime != F::edge_regime) return table[regime](v, x, output_for<F, Which...>(regime, out), n);
-    for (std::size_t i = 0; i < n; ++i) {
+    const auto edge = [&](std::size_t i) {
       const auto r = F::template eval<native_arch, F::edge_regime>(v[i], x[i]);
       ((out[Which * block_of<F> + i] = r.at[Which]), ...);
+    };
+    if constexpr (has_small_orders<F>::value) {
+      std::uint16_t others[block_of<F>];
+      const std::size_t left = run_small_orders<F>(v, x, out, n, others);
+      for (std::size_t k = 0; k < left; ++k) edge(others[k]);
+    } else {
+      for (std::size_t i = 0; i < n; ++i) edge(i);
     }
   }
 };
+
+// log I and its first derivatives where the one in the order needs K as well: everything else is as for larger orders.
+template <class F>
+struct regular_set : double_set<F> {
+  static TELAMON_INLINE int classify(double v, double x) { return detail::classify<detail::kind::i>(v, x); }
+  static TELAMON_INLINE int sort(double v, double x) { return detail::sort<detail::kind::i>(v, x); }
+};
+
+// Those of n elements that have a small order; the indices of the others and their number are returned.
+template <class F>
+std::size_t run_small_orders(const double* v, const double* x, double* out, std::size_t n, std::uint16_t* others) {
+  using log_k = detail::paired_bessel<detail::kind::k, 1>;
+  constexpr std::size_t block = block_of<F>;
+  alignas(64) double sv[block], sx[block], i[F::outputs * block], k[log_k::outputs * block];
+  std::uint16_t index[block];
+  std::size_t m = 0, left = 0;
+  for (std::size_t e = 0; e < n; ++e) {
+    if (detail::is_small_order(v[e], x[e]))
+      sv[m] = v[e], sx[m] = x[e], index[m++] = std::uint16_t(e);
+    else
+      others[left++] = std::uint16_t(e);
+  }
+  if (m == 0) return left;
+  for (std::size_t e = m; e < padded<double>(m); ++e) sv[e] = sv[0], sx[e] = sx[0];
+  run_block<regular_set<F>, 0, 1, 2, 3, 4>(sv, sx, i, m);
+  run_block<double_set<log_k>, 1, 2>(sv, sx, k, m);
+  for (std::size_t e = 0; e < m; ++e) {
+    const double ratio = detail::k_over_i(sx[e], k[block + e], i[block + e]);
+    i[2 * block + e] = detail::i_slope_small_order(sv[e], sx[e], ratio, k[2 * block + e]);
+    for (int o = 0; o < F::outputs; ++o) out[o * block + index[e]] = i[o * block + e];
+  }
+  return left;
+}
 
 // Elements outside the single-precision tiers are computed in double and rounded once.
 template <class F, int... Which>

@@ -13,16 +13,21 @@ TELAMON_HD inline void sin_cos_pi(double v, double& s, double& c) noexcept {
   if (r == 1.0) s = 0.0;  // sin(pi) in floating point is not
 }
 
+// K_v/I_v from log(e^x K_v) and log(e^-x I_v).
+TELAMON_HD TELAMON_INLINE double k_over_i(double x, double log_kve, double log_ive) noexcept {
+  return std::exp(log_kve - log_ive) * std::exp(-2 * x);
+}
+
 // K_v/I_v, relatively accurate also where it is exponentially small.
 TELAMON_HD inline double k_over_i(double v, double x) noexcept {
   double k = evaluate<log_bessel<kind::k, true, 0>>(v, x).at[0], i = evaluate<log_bessel<kind::i, true, 0>>(v, x).at[0];
-  return std::exp(k - i) * std::exp(-2 * x);
+  return k_over_i(x, k, i);
 }
 
 // d/dv log I_v near v = 0, where -K_0/I_0, exponentially small in x, is all that is left. With E = I_v + s K_v, even in
 // v, s = sin(pi v)/pi and k = K_v/I_v: I' /I = (1 + s k) E'/E - (cos(pi v) + s K'/K) k, and E'/E is v times a smooth
-// function. Relevant for v < 1/2 and 1.5625 <= x < 373, above which k underflows.
-TELAMON_HD inline double i_slope_small_order(double v, double x) noexcept {
+// function. Relevant for v < 1/2 and 1.5625 <= x < 373, above which k underflows. k_slope is K'/K.
+TELAMON_HD inline double i_slope_small_order(double v, double x, double k, double k_slope) noexcept {
   using A = native_arch;
   double u = 1 / x, q = v * v, slope;
   if (q + x * x >= w_end * w_end) {
@@ -39,7 +44,7 @@ TELAMON_HD inline double i_slope_small_order(double v, double x) noexcept {
   } else {
     slope = v * evaluate_on<A, tables::slope_0>(q, u).f;
   }
-  double s, c, k = k_over_i(v, x), k_slope = evaluate<log_bessel<kind::k, false, 1>>(v, x).at[1];
+  double s, c;
   sin_cos_pi(v, s, c);
   s /= pi;
   return (1 + s * k) * slope - (c + s * k_slope) * k;
@@ -126,7 +131,7 @@ TELAMON_HD TELAMON_NOINLINE values<double, (Order == 0 ? 1 : 3)> edge(double v, 
     out r{};
     r.at[0] = evaluate<log_bessel<Kind, Scaled, 0>>(v, x).at[0];
     // the derivative in x comes from the ratio, as everywhere
-    r.at[1] = i_slope_small_order(v, x);
+    r.at[1] = i_slope_small_order(v, x, k_over_i(v, x), evaluate<log_bessel<kind::k, false, 1>>(v, x).at[1]);
     r.at[2] = log_bessel<Kind, Scaled, 1>::dx_small_order(v, x);
     return r;
   }

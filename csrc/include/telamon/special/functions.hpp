@@ -89,7 +89,7 @@ struct log_bessel<kind::i, Scaled, Order> {
 
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept {
     int r = detail::classify<kind::i>(v, x);
-    if constexpr (Order == 1) r = (v < 0.5) & (x >= i_corner_end) & (x < small_order_end) ? int(i_edge) : r;
+    if constexpr (Order == 1) r = is_small_order(v, x) ? int(i_edge) : r;
     return r;
   }
   TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept {
@@ -147,6 +147,7 @@ struct paired_bessel {
   using plain = log_bessel<Kind, false, Order>;
   using scaled = log_bessel<Kind, true, Order>;
   static constexpr int outputs = Order == 0 ? 2 : 5, regimes = plain::regimes, edge_regime = plain::edge_regime;
+  static constexpr bool small_orders = Kind == kind::i && Order == 1;  // among the edges, see edges.hpp
   // the one value, for the regimes where it pays to leave the other out: those of Debye's series
   template <int Which>
   using only = std::conditional_t<Order == 0, std::conditional_t<Which == 0, plain, scaled>, void>;

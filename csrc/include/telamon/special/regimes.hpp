@@ -32,6 +32,9 @@ inline constexpr int i_regimes = i_edge + 1, k_regimes = k_edge + 1;
 
 // Near v = 0 the slope of log I in the order is left to edges.hpp, up to here: K_0/I_0 underflows beyond.
 inline constexpr double small_order_end = 373;
+TELAMON_HD TELAMON_INLINE bool is_small_order(double v, double x) noexcept {
+  return (v >= 0) & (v < 0.5) & (x >= i_corner_end) & (x < small_order_end);
+}
 
 // float32: tiers of Debye's series in single precision; everything else goes through double.
 inline constexpr int float_tiers = 2, float_wide = float_tiers;
