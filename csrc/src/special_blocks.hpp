@@ -159,29 +159,27 @@ void run_group(const T* v, const T* x, T* out, std::size_t n) {
   group<F, R, Block, T>::run(v, x, out, padded<T>(n));
 }
 
-// The kernel of regime R: of all outputs, or of the one wanted where F has a shorter one.
-template <class F, class = void>
-struct has_only : std::false_type {};
-template <class F>
-struct has_only<F, std::enable_if_t<!std::is_void_v<typename F::template only<0>>>> : std::true_type {};
+// The kernels of Debye's regimes for the outputs wanted, where F has shorter ones, and where their first output
+// belongs.
+template <class F, class Wanted, class = void>
+struct shorter {
+  using type = F;
+  static constexpr int first = 0;
+};
+template <class F, int... Which>
+struct shorter<F, std::integer_sequence<int, Which...>,
+               std::enable_if_t<!std::is_void_v<typename F::template only<Which...>>>> {
+  using type = typename F::template only<Which...>;
+  static constexpr int first = std::is_same_v<type, typename F::plain> ? 0 : F::scaled_output;
+};
 
-template <class F, int R, class T, int First, int... Which>
+template <class F, int R, class T, class Wanted>
 constexpr group_function<T> group_for() {
-  constexpr bool single = has_only<F>::value && sizeof...(Which) == 0 && R <= detail::extreme;
-  if constexpr (single && sizeof(T) == 8)
-    return &run_group<typename F::template only<First>, R, block_of<F>, T>;
-  else if constexpr (single)
-    return &run_group<typename F::template only<First>::single, R, block_of<F>, T>;
-  else if constexpr (sizeof(T) == 8)
-    return &run_group<F, R, block_of<F>, T>;
+  using G = std::conditional_t<R <= detail::extreme, typename shorter<F, Wanted>::type, F>;
+  if constexpr (sizeof(T) == 8)
+    return &run_group<G, R, block_of<F>, T>;
   else
-    return &run_group<typename F::single, R, block_of<F>, T>;
-}
-// Where that kernel's first output belongs.
-template <class F, int First, int... Which, class T>
-T* output_for(int regime, T* out) {
-  const bool single = has_only<F>::value && sizeof...(Which) == 0 && (sizeof(T) == 4 || regime <= detail::extreme);
-  return single ? out + First * block_of<F> : out;
+    return &run_group<typename G::single, R, block_of<F>, T>;
 }
 
 template <class F, class = void>
@@ -199,8 +197,10 @@ struct double_set<F, std::integer_sequence<int, R...>> : F {
 
   template <int... Which>
   static void run(int regime, const double* v, const double* x, double* out, std::size_t n) {
-    static constexpr group_function<double> table[] = {group_for<F, R, double, Which...>()...};
-    if (regime != F::edge_regime) return table[regime](v, x, output_for<F, Which...>(regime, out), n);
+    using wanted = std::integer_sequence<int, Which...>;
+    static constexpr group_function<double> table[] = {group_for<F, R, double, wanted>()...};
+    constexpr std::size_t first = shorter<F, wanted>::first * block_of<F>;
+    if (regime != F::edge_regime) return table[regime](v, x, out + (regime <= detail::extreme ? first : 0), n);
     const auto edge = [&](std::size_t i) {
       const auto r = F::template eval<native_arch, F::edge_regime>(v[i], x[i]);
       ((out[Which * block_of<F> + i] = r.at[Which]), ...);
@@ -239,10 +239,10 @@ std::size_t run_small_orders(const double* v, const double* x, double* out, std:
   if (m == 0) return left;
   for (std::size_t e = m; e < padded<double>(m); ++e) sv[e] = sv[0], sx[e] = sx[0];
   run_block<regular_set<F>, 0, 1, 2, 3, 4>(sv, sx, i, m);
-  run_block<double_set<log_k>, 1, 2>(sv, sx, k, m);
+  run_block<double_set<log_k>, 1, 3>(sv, sx, k, m);
   for (std::size_t e = 0; e < m; ++e) {
-    const double ratio = detail::k_over_i(sx[e], k[block + e], i[block + e]);
-    i[2 * block + e] = detail::i_slope_small_order(sv[e], sx[e], ratio, k[2 * block + e]);
+    const double ratio = detail::k_over_i(sx[e], k[3 * block + e], i[3 * block + e]);
+    i[block + e] = detail::i_slope_small_order(sv[e], sx[e], ratio, k[block + e]);
     for (int o = 0; o < F::outputs; ++o) out[o * block + index[e]] = i[o * block + e];
   }
   return left;
@@ -269,9 +269,10 @@ struct float_set<F, std::integer_sequence<int, R...>> : F::single {
 
   template <int... Which>
   static void run(int regime, const float* v, const float* x, float* out, std::size_t n) {
-    static constexpr group_function<float> table[] = {group_for<F, R, float, Which...>()...};
+    using wanted = std::integer_sequence<int, Which...>;
+    static constexpr group_function<float> table[] = {group_for<F, R, float, wanted>()...};
     if (regime != float_tiers)
-      table[regime](v, x, output_for<F, Which...>(regime, out), n);
+      table[regime](v, x, out + shorter<F, wanted>::first * block_of<F>, n);
     else
       run_wide<F, Which...>(v, x, out, n);
   }

@@ -1,5 +1,6 @@
-// The functions as regimes: `classify` names the regime of (v, x), `eval<A, R>` evaluates it. One element at a time:
-// `evaluate<F>(v, x)`; the compiled library sorts blocks by regime instead and vectorises each.
+// The functions as regimes: `classify` names the regime of (v, x), `sort` does so for most of them in a loop that
+// vectorises, `eval<A, R>` evaluates regime R. One element at a time: `evaluate<F>(v, x)`; the compiled library sorts
+// blocks by regime instead and vectorises each.
 #pragma once
 
 #include <telamon/special/regimes.hpp>
@@ -140,17 +141,20 @@ struct log_bessel<kind::k, Scaled, Order> {
   }
 };
 
-// A function and its scaled form in one kernel, since they differ in the last step only: value, scaled value; and for
-// Order 1 d/dv, d/dx, d/dx of the scaled form. What the two evaluations share the compiler computes once.
+// A function and its scaled form in one kernel, since they differ in the last step only: value, scaled value; for
+// Order 1 value, d/dv, d/dx, scaled value and its d/dx. What the two evaluations share the compiler computes once.
 template <kind Kind, int Order>
 struct paired_bessel {
   using plain = log_bessel<Kind, false, Order>;
   using scaled = log_bessel<Kind, true, Order>;
   static constexpr int outputs = Order == 0 ? 2 : 5, regimes = plain::regimes, edge_regime = plain::edge_regime;
   static constexpr bool small_orders = Kind == kind::i && Order == 1;  // among the edges, see edges.hpp
-  // the one value, for the regimes where it pays to leave the other out: those of Debye's series
-  template <int Which>
-  using only = std::conditional_t<Order == 0, std::conditional_t<Which == 0, plain, scaled>, void>;
+  // For the regimes where it pays to leave the other form out, those of Debye's series: the function that has all of
+  // the outputs Which, from `first` on, or void.
+  static constexpr int scaled_output = Order == 0 ? 1 : 3;
+  template <int... Which>
+  using only = std::conditional_t<((Which < scaled_output) && ...), plain,
+                                  std::conditional_t<Order == 0 && ((Which >= scaled_output) && ...), scaled, void>>;
 
   template <class A, class B>
   TELAMON_HD static TELAMON_INLINE auto merge(const A& a, const B& b) noexcept {
@@ -158,7 +162,7 @@ struct paired_bessel {
     if constexpr (Order == 0)
       return values<T, 2>{{a.at[0], b.at[0]}};
     else
-      return values<T, 5>{{a.at[0], b.at[0], a.at[1], a.at[2], b.at[2]}};
+      return values<T, 5>{{a.at[0], a.at[1], a.at[2], b.at[0], b.at[2]}};
   }
   TELAMON_HD static TELAMON_INLINE int classify(double v, double x) noexcept { return plain::classify(v, x); }
   TELAMON_HD static TELAMON_INLINE int sort(double v, double x) noexcept { return plain::sort(v, x); }
