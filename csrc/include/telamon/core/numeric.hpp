@@ -141,35 +141,33 @@ TELAMON_HD TELAMON_INLINE T exp2i(T k) noexcept {
   return from_bits<T>((b + B(format<T>::bias)) << format<T>::mantissa);
 }
 
+// c_n + z (c_{n-1} + z (... + z c_0)): the highest power's coefficient comes first.
+template <class A, class T>
+TELAMON_HD TELAMON_INLINE T horner(T, T p) noexcept {
+  return p;
+}
+template <class A, class T, class... Rest>
+TELAMON_HD TELAMON_INLINE T horner(T z, T p, double c, Rest... rest) noexcept {
+  return horner<A>(z, mad<A>(p, z, T(c)), rest...);
+}
+
 // p(s^2) with 2 atanh(s) = 2 s + s^3 p(s^2): Chebyshev interpolants on |s| <= 0.2002, error 2^-54.5 (float: 2^-21), and
 // on |s| <= 0.172, error 2^-51.4.
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE T atanh_tail(T z) noexcept {
-  if constexpr (sizeof(T) == 8) {
-    T p = mad<A>(T(0.13609030262858499), z, T(0.13209708242059462));
-    p = mad<A>(p, z, T(0.15388867805613718));
-    p = mad<A>(p, z, T(0.18181737626302938));
-    p = mad<A>(p, z, T(0.2222222304835159));
-    p = mad<A>(p, z, T(0.28571428567275936));
-    p = mad<A>(p, z, T(0.4000000000000794));
-    return mad<A>(p, z, T(0.6666666666666666));
-  } else {
-    const T p = mad<A>(T(0.2995919673416483), z, T(0.3997891010792232));
-    return mad<A>(p, z, T(0.6666671373620136));
-  }
+  if constexpr (sizeof(T) == 8)
+    return horner<A>(z, 0.13609030262858499, 0.13209708242059462, 0.15388867805613718, 0.18181737626302938,
+                     0.2222222304835159, 0.28571428567275936, 0.4000000000000794, 0.6666666666666666);
+  else
+    return horner<A>(z, T(0.2995919673416483), 0.3997891010792232, 0.6666671373620136);
 }
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE T atanh_short_tail(T z) noexcept {
-  if constexpr (sizeof(T) == 8) {
-    T p = mad<A>(T(0.1462395660821188), z, T(0.1533111258796017));
-    p = mad<A>(p, z, T(0.1818290749767122));
-    p = mad<A>(p, z, T(0.22222210881932927));
-    p = mad<A>(p, z, T(0.28571428627528794));
-    p = mad<A>(p, z, T(0.3999999999989607));
-    return mad<A>(p, z, T(0.666666666666667));
-  } else {
+  if constexpr (sizeof(T) == 8)
+    return horner<A>(z, 0.1462395660821188, 0.1533111258796017, 0.1818290749767122, 0.22222210881932927,
+                     0.28571428627528794, 0.3999999999989607, 0.666666666666667);
+  else
     return atanh_tail<A>(z);
-  }
 }
 
 // log(x) = k log(2) + m for normal x >= sqrt(1/2), |m| <= 0.347 within an ulp. Cost: one division.

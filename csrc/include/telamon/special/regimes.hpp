@@ -53,10 +53,6 @@ TELAMON_HD TELAMON_INLINE bool is_edge(T v, T x) noexcept {
   return !((v >= T(0)) & (v <= big) & (x > T(0)) & (x <= big));
 }
 
-// A class of single-precision arguments that vectorises, for sorting arrays: the regime, or `unsorted` where it takes
-// classify to tell. Both use the same comparisons, so that a point's regime does not depend on the route.
-inline constexpr int unsorted = 255;
-
 TELAMON_HD TELAMON_INLINE int debye_tier(float w2) noexcept {
   struct bounds {  // a copy, since device code cannot refer to a namespace's array
     double at[tiers];
@@ -84,6 +80,10 @@ TELAMON_HD TELAMON_INLINE int plain_regime(float w2, float x) noexcept {
   }
   return w2 >= float(w_end * w_end) ? r : near;
 }
+
+// The regime by single-precision comparisons alone, which vectorise well, for sorting arrays; or `unsorted`, where it
+// takes classify to tell. Both compare the same rounded numbers, so that a point's regime does not depend on the route.
+inline constexpr int unsorted = 255;
 
 template <kind Kind>
 TELAMON_HD TELAMON_INLINE int sort(double v, double x) noexcept {
