@@ -20,9 +20,8 @@ namespace telamon::special::blocks {
 using detail::float_tiers;
 
 // Long blocks, so that the rare regimes of a block fill their vectors; all of a block's arrays stay below 256 kB.
-constexpr std::size_t block_for(int outputs) { return outputs <= 2 ? 2048 : 1024; }
-template <class F>
-inline constexpr std::size_t block_of = block_for(F::outputs);
+template <class F, class T>
+inline constexpr std::size_t block_of = (F::outputs <= 2 ? 16384 : 8192) / sizeof(T);
 
 // Groups are padded to what a turn of the vectorised loops takes at most: two vectors of 32 bytes.
 template <class T>
@@ -107,7 +106,7 @@ void sort_by_regime(const std::uint8_t* regime, Pick pick, std::size_t n, std::u
 template <class Set, int... Which, class T>
 void run_block(const T* v, const T* x, T* out, std::size_t n) {
   constexpr int regimes = Set::regimes, slow = regimes - 1;
-  constexpr std::size_t block = block_of<Set>;
+  constexpr std::size_t block = block_of<Set, T>;
   alignas(64) std::uint8_t regime[block];
   classify<Set, T>::run(v, x, regime, padded<T>(n));
   bool unsorted = false;
@@ -177,9 +176,9 @@ template <class F, int R, class T, class Wanted>
 constexpr group_function<T> group_for() {
   using G = std::conditional_t<R <= detail::extreme, typename shorter<F, Wanted>::type, F>;
   if constexpr (sizeof(T) == 8)
-    return &run_group<G, R, block_of<F>, T>;
+    return &run_group<G, R, block_of<F, T>, T>;
   else
-    return &run_group<typename G::single, R, block_of<F>, T>;
+    return &run_group<typename G::single, R, block_of<F, T>, T>;
 }
 
 template <class F, class = void>
@@ -199,14 +198,14 @@ struct double_set<F, std::integer_sequence<int, R...>> : F {
   static void run(int regime, const double* v, const double* x, double* out, std::size_t n) {
     using wanted = std::integer_sequence<int, Which...>;
     static constexpr group_function<double> table[] = {group_for<F, R, double, wanted>()...};
-    constexpr std::size_t first = shorter<F, wanted>::first * block_of<F>;
+    constexpr std::size_t first = shorter<F, wanted>::first * block_of<F, double>;
     if (regime != F::edge_regime) return table[regime](v, x, out + (regime <= detail::extreme ? first : 0), n);
     const auto edge = [&](std::size_t i) {
       const auto r = F::template eval<native_arch, F::edge_regime>(v[i], x[i]);
-      ((out[Which * block_of<F> + i] = r.at[Which]), ...);
+      ((out[Which * block_of<F, double> + i] = r.at[Which]), ...);
     };
     if constexpr (has_small_orders<F>::value) {
-      std::uint16_t others[block_of<F>];
+      std::uint16_t others[block_of<F, double>];
       const std::size_t left = run_small_orders<F>(v, x, out, n, others);
       for (std::size_t k = 0; k < left; ++k) edge(others[k]);
     } else {
@@ -226,7 +225,7 @@ struct regular_set : double_set<F> {
 template <class F>
 std::size_t run_small_orders(const double* v, const double* x, double* out, std::size_t n, std::uint16_t* others) {
   using log_k = detail::paired_bessel<detail::kind::k, 1>;
-  constexpr std::size_t block = block_of<F>;
+  constexpr std::size_t block = block_of<F, double>;
   alignas(64) double sv[block], sx[block], i[F::outputs * block], k[log_k::outputs * block];
   std::uint16_t index[block];
   std::size_t m = 0, left = 0;
@@ -251,14 +250,17 @@ std::size_t run_small_orders(const double* v, const double* x, double* out, std:
 // Elements outside the single-precision tiers are computed in double and rounded once.
 template <class F, int... Which>
 void run_wide(const float* v, const float* x, float* out, std::size_t n) {
-  constexpr std::size_t block = block_of<F>;
+  constexpr std::size_t block = block_of<F, double>;
   alignas(64) double wv[block], wx[block], w[F::outputs * block];
-  for (std::size_t i = 0; i < padded<double>(n); ++i) wv[i] = v[i], wx[i] = x[i];
-  run_block<double_set<F>, Which...>(wv, wx, w, n);
-  const auto round = [&](float* to, const double* from) {
-    for (std::size_t i = 0; i < n; ++i) to[i] = float(from[i]);
-  };
-  (round(out + Which * block, w + Which * block), ...);
+  for (std::size_t begin = 0; begin < n; begin += block) {
+    const std::size_t m = std::min(n - begin, block);
+    for (std::size_t i = 0; i < padded<double>(m); ++i) wv[i] = v[begin + i], wx[i] = x[begin + i];
+    run_block<double_set<F>, Which...>(wv, wx, w, m);
+    const auto round = [&](float* to, const double* from) {
+      for (std::size_t i = 0; i < m; ++i) to[i] = float(from[i]);
+    };
+    (round(out + Which * block_of<F, float> + begin, w + Which * block), ...);
+  }
 }
 
 template <class F, class = std::make_integer_sequence<int, float_tiers>>
@@ -272,7 +274,7 @@ struct float_set<F, std::integer_sequence<int, R...>> : F::single {
     using wanted = std::integer_sequence<int, Which...>;
     static constexpr group_function<float> table[] = {group_for<F, R, float, wanted>()...};
     if (regime != float_tiers)
-      table[regime](v, x, out + shorter<F, wanted>::first * block_of<F>, n);
+      table[regime](v, x, out + shorter<F, wanted>::first * block_of<F, float>, n);
     else
       run_wide<F, Which...>(v, x, out, n);
   }
@@ -303,7 +305,7 @@ struct one_by_one {
   static void run(const T* v, const T* x, T* out, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
       const auto r = detail::evaluate<F>(double(v[i]), double(x[i]));
-      ((out[Which * block_of<F> + i] = T(r.at[Which])), ...);
+      ((out[Which * block_of<F, T> + i] = T(r.at[Which])), ...);
     }
   }
 };
@@ -330,7 +332,7 @@ void store(const T* from, strided<T> to, std::size_t n) {
 // Which[k] names the output of Block that goes to the k-th destination.
 template <class Block, int... Which, class T>
 void run_strided(strided<const T> v, strided<const T> x, const strided<T>* out, std::size_t n) {
-  constexpr std::size_t block = block_of<Block>;
+  constexpr std::size_t block = block_of<Block, T>;
   alignas(64) T bv[block], bx[block], result[Block::outputs * block];
   for (std::size_t begin = 0; begin < n; begin += block) {
     const std::size_t m = n - begin < block ? n - begin : block;

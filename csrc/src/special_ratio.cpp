@@ -18,7 +18,7 @@ TELAMON_MULTIVERSION(start_inverse, (const double* v, const double* r, double* x
 TELAMON_MULTIVERSION(step_inverse, (const double* v, const double* r, const double* ratios, double* x, std::size_t n), {
   TELAMON_SIMD
   for (std::size_t i = 0; i < n; ++i)
-    x[i] = detail::inverse_step(v[i], r[i], x[i], ratios[i], ratios[block_for(2) + i]);
+    x[i] = detail::inverse_step(v[i], r[i], x[i], ratios[i], ratios[block_of<names::iv_ratio, double> + i]);
 })
 
 // detail::inverse over a block: every element takes the two steps, those that need more are then done again.
@@ -28,7 +28,7 @@ struct inverse_ratio {
   template <int>
   static void run(const double* v, const double* r, double* x, std::size_t n) {
     using both = by_regime<names::iv_ratio>;
-    constexpr std::size_t block = block_of<both>;
+    constexpr std::size_t block = block_of<both, double>;
     alignas(64) double pv[block], pr[block], ratios[both::outputs * block];
     for (std::size_t i = 0; i < padded<double>(n); ++i) {
       const bool plain = detail::inverse_is_plain(v[i], r[i]);
@@ -45,11 +45,14 @@ struct inverse_ratio {
   }
   template <int>
   static void run(const float* v, const float* r, float* x, std::size_t n) {
-    constexpr std::size_t block = block_for(outputs);
+    constexpr std::size_t block = block_of<inverse_ratio, double>;
     alignas(64) double wv[block], wr[block], wx[block];
-    for (std::size_t i = 0; i < padded<double>(n); ++i) wv[i] = v[i], wr[i] = r[i];
-    run<0>(wv, wr, wx, n);
-    for (std::size_t i = 0; i < n; ++i) x[i] = float(wx[i]);
+    for (std::size_t begin = 0; begin < n; begin += block) {
+      const std::size_t m = std::min(n - begin, block);
+      for (std::size_t i = 0; i < padded<double>(m); ++i) wv[i] = v[begin + i], wr[i] = r[begin + i];
+      run<0>(wv, wr, wx, m);
+      for (std::size_t i = 0; i < m; ++i) x[begin + i] = float(wx[i]);
+    }
   }
 };
 
