@@ -1,5 +1,7 @@
 """Tasks of a developer: `nox -l` lists them, `nox -s tests` runs one. .ci/run is what decides."""
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.4.15"
@@ -19,7 +21,8 @@ def tests(session):
 def frameworks(session):
     """The tests of the torch and JAX adapters."""
     session.install(".[test,test-frameworks]")
-    session.run("pytest", *(session.posargs or ["tests/python/test_torch.py", "tests/python/test_jax.py"]))
+    tests = sorted(str(file) for stem in ("torch", "jax") for file in Path("tests/python").glob(f"test_{stem}*.py"))
+    session.run("pytest", *(session.posargs or tests))
 
 
 @nox.session(venv_backend="none")

@@ -1,59 +1,31 @@
-"""`telamon.special` for PyTorch: the same functions on tensors, differentiable in the order and in the argument.
-
-Every function takes tensors of float32 or float64 that broadcast, or a Python number for one of the two, and works
-under autograd, `torch.func` transforms, `torch.vmap` and `torch.compile(fullgraph=True)`. log_iv, log_kv, log_ive
-and log_kve can be differentiated twice, the others once; one more derivative raises NotImplementedError.
-
-CPU tensors are read in place, as NumPy views, without a copy where their strides allow; CUDA tensors stay on their
-device, on PyTorch's current stream (see `telamon.cuda`). float16 and bfloat16 are computed in float32 and rounded
-back. Types promote as in PyTorch: a 0-dimensional tensor or a number does not widen the other argument.
-
-    >>> import torch, telamon.torch as tt
-    >>> x = torch.tensor([0.5, 2.0, 300.0], dtype=torch.float64, requires_grad=True)
-    >>> tt.log_iv(1.5, x).sum().backward()
-    >>> x.grad        # d/dx log I_v(x)
-    tensor([3.0968, 0.9240, 0.9984], dtype=torch.float64)
-"""
+"""`telamon.special` on tensors, differentiable in the order and in the argument; documented in `telamon.torch`."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import _core
-from ._derivatives import BINARY, LOGARITHMS, gradient
+from .. import _core
+from .._derivatives import BINARY, LOGARITHMS, gradient
+from ._operators import FULL, HALF, batch_first, namespace, numpy_view, register
 
 __all__ = list(BINARY)
 
-_HALF = (torch.float16, torch.bfloat16)
-_FULL = (torch.float32, torch.float64)
-
 _broadcast: Any = torch.broadcast_tensors  # PyTorch has no types for it
-
-# The kernels are operators, torch.ops.telamon.<name>, for tensors of one shape, dtype and device.
-# Their gradient formulas are attached twice. To the operators, which is what torch.compile traces; and to
-# torch.autograd.Functions around them, since an operator's own formula does not work under torch.func.grad. The two
-# namespaces have the same functions, and a formula calls those of its own.
-#
-# There is no forward mode: torch.compile rejects a Function with a jvp, and forward over forward would silently be 0.
-_operators = SimpleNamespace(where=torch.where)
-_functions = SimpleNamespace(where=torch.where)
 
 
 def _evaluate(name: str, v: Tensor, x: Tensor, n_outputs: int) -> tuple[Tensor, ...]:
     """Run `_core.<name>`, or its CUDA kernel, into new contiguous tensors."""
     outs = tuple(x.new_empty(x.shape) for _ in range(n_outputs))
     if x.device.type == "cpu":
-        arrays = [t.detach().resolve_neg().numpy() for t in (v, x)]
-        getattr(_core, name)(*arrays, out=tuple(out.numpy() for out in outs))
+        getattr(_core, name)(numpy_view(v), numpy_view(x), out=tuple(out.numpy() for out in outs))
     elif x.device.type == "cuda":
-        from . import cuda
+        from .. import cuda
 
         cuda.launch(name, v, x, outs)
     else:
@@ -61,8 +33,8 @@ def _evaluate(name: str, v: Tensor, x: Tensor, n_outputs: int) -> tuple[Tensor, 
     return outs
 
 
-def _define_operator(name: str, n_outputs: int) -> None:
-    """Register torch.ops.telamon.<name>."""
+def _define(name: str, n_outputs: int, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """Add a kernel of two tensors of one shape."""
 
     def run(v: Tensor, x: Tensor) -> Any:
         outs = _evaluate(name, v, x, n_outputs)
@@ -72,38 +44,20 @@ def _define_operator(name: str, n_outputs: int) -> None:
         outs = tuple(x.new_empty(x.shape) for _ in range(n_outputs))
         return outs[0] if n_outputs == 1 else outs
 
-    def batched(info: Any, in_dims: tuple[int | None, int | None], v: Tensor, x: Tensor) -> tuple[Any, Any]:
-        # Elementwise: bring the batch dimension of both to the front, and call once.
-        v, x = (
-            t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
-            for t, dim in zip((v, x), in_dims, strict=True)
-        )
-        return op(v, x), (0 if n_outputs == 1 else (0,) * n_outputs)
+    def batched(lib: SimpleNamespace, info: Any, in_dims: tuple[int | None, ...], v: Tensor, x: Tensor) -> Any:
+        v, x = batch_first(info, in_dims[0], v), batch_first(info, in_dims[1], x)
+        return getattr(lib, name)(v, x), (0 if n_outputs == 1 else (0,) * n_outputs)
 
     result = "Tensor" if n_outputs == 1 else f"({', '.join(['Tensor'] * n_outputs)})"
-    op = torch.library.custom_op(f"telamon::{name}", run, mutates_args=(), schema=f"(Tensor v, Tensor x) -> {result}")
-    op.register_fake(fake)
-    op.register_vmap(batched)
-
-
-def _define(name: str, n_outputs: int, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Add the operator and the Function; `backward` takes the namespace to work in, ctx, and the gradients."""
-    _define_operator(name, n_outputs)
-    op = getattr(torch.ops.telamon, name).default
-    torch.library.register_autograd(f"telamon::{name}", partial(backward, _operators), setup_context=setup_context)
-    setattr(_operators, name, op)
-
-    def forward(v: Tensor, x: Tensor) -> Any:
-        return op(v, x)
-
-    members = {
-        "generate_vmap_rule": True,  # by the operators' own rules
-        "forward": staticmethod(forward),
-        "setup_context": staticmethod(setup_context),
-        "backward": staticmethod(partial(backward, _functions)),
-    }
-    function: Any = type(name, (torch.autograd.Function,), members)
-    setattr(_functions, name, function.apply)
+    register(
+        name,
+        f"(Tensor v, Tensor x) -> {result}",
+        run,
+        fake=fake,
+        batched=batched,
+        setup_context=setup_context,
+        backward=backward,
+    )
 
 
 def _define_value(name: str) -> None:
@@ -167,7 +121,7 @@ def _prepare(name: str, v: Any, x: Any, second: str) -> tuple[Tensor, Tensor, to
         raise TypeError(f"telamon.torch.{name}: neither v nor {second} is a tensor; pass torch.as_tensor({second})")
     for label, value in (("v", v), (second, x)):
         if isinstance(value, Tensor):
-            if value.dtype not in _FULL and value.dtype not in _HALF:
+            if value.dtype not in FULL and value.dtype not in HALF:
                 raise TypeError(
                     f"telamon.torch.{name}: {label} has dtype {value.dtype}; pass {label}.to(torch.float64), or float32"
                 )
@@ -187,7 +141,7 @@ def _prepare(name: str, v: Any, x: Any, second: str) -> tuple[Tensor, Tensor, to
         dtype = torch.promote_types(v.dtype, x.dtype)
     else:  # as torch.result_type, which the compiler cannot trace
         dtype = x.dtype if v.ndim == 0 else v.dtype
-    compute = torch.float32 if dtype in _HALF else dtype
+    compute = torch.float32 if dtype in HALF else dtype
     v, x = _broadcast(v.to(compute), x.to(compute))
     return v, x, dtype
 
@@ -197,7 +151,7 @@ def _public(name: str, second: str = "x") -> Callable[[Tensor | float, Tensor | 
 
     def call(v: Tensor | float, x: Tensor | float) -> Tensor:
         a, b, dtype = _prepare(name, v, x, second)
-        lib = _operators if torch.compiler.is_compiling() else _functions
+        lib = namespace()
         if twice and torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
             out = getattr(lib, f"{name}_grad")(a, b)[0]  # one pass, now that a backward is likely to follow
         else:

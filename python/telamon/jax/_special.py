@@ -1,17 +1,4 @@
-"""`telamon.special` for JAX: the same functions on JAX arrays, under jit, grad, vmap and the rest.
-
-Every function takes arrays of float32 or float64 that broadcast, or numbers. log_iv, log_kv, log_ive and log_kve can
-be differentiated twice, in forward or reverse mode, the others once; one more derivative raises NotImplementedError.
-float64 needs ``jax_enable_x64``, as everywhere in JAX; float16 and bfloat16 are computed in float32 and rounded back.
-
-    >>> import jax, telamon.jax as tj
-    >>> jax.grad(tj.log_iv, argnums=(0, 1))(1.5, 2.0)      # the derivatives in v and in x
-    (Array(-0.9178..., dtype=float32, ...), Array(0.9240..., dtype=float32, ...))
-
-On the CPU, XLA calls telamon's C++ directly (`USES_FFI`) where telamon was built beside JAX, with
-``pip install --no-build-isolation``; elsewhere it calls back into Python, which costs some 0.1 ms a call and, on
-accelerators, a copy there and back.
-"""
+"""`telamon.special` on JAX arrays, differentiable in the order and in the argument; documented in `telamon.jax`."""
 
 from __future__ import annotations
 
@@ -26,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from . import _core
-from ._derivatives import BINARY, LOGARITHMS, gradient
-from ._info import shared_library
+from .. import _core
+from .._derivatives import BINARY, LOGARITHMS, gradient
+from .._info import shared_library
 
 __all__ = [*BINARY, "USES_FFI"]
 

@@ -1,0 +1,21 @@
+"""telamon for JAX: the functions of `telamon.special` on JAX arrays, under jit, grad, vmap and the rest.
+
+float64 needs ``jax_enable_x64``, as everywhere in JAX; float16 and bfloat16 are computed in float32 and rounded back.
+
+On the CPU, XLA calls telamon's C++ directly (`USES_FFI`) where telamon was built beside JAX, with
+``pip install --no-build-isolation``; elsewhere it calls back into Python, which costs some 0.1 ms a call and, on
+accelerators, a copy there and back.
+
+The functions of `telamon.special` take arrays of float32 or float64 that broadcast, or numbers. log_iv, log_kv, log_ive
+and log_kve can be differentiated twice, in forward or reverse mode, the others once; one more derivative raises
+NotImplementedError.
+
+    >>> import jax, telamon.jax as tj
+    >>> jax.grad(tj.log_iv, argnums=(0, 1))(1.5, 2.0)      # the derivatives in v and in x
+    (Array(-0.9178..., dtype=float32, ...), Array(0.9240..., dtype=float32, ...))
+"""
+
+from . import _special
+from ._special import *  # noqa: F403
+
+__all__ = [*_special.__all__]

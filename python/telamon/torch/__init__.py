@@ -1,0 +1,22 @@
+"""telamon for PyTorch: the functions of `telamon.special` on tensors, with their gradients.
+
+CPU tensors are read in place, as NumPy views, without a copy where their strides allow; CUDA tensors stay on their
+device, on PyTorch's current stream (see `telamon.cuda`). float16 and bfloat16 are computed in float32 and rounded
+back. Everything works under autograd, `torch.func` transforms, `torch.vmap` and `torch.compile(fullgraph=True)`.
+
+The functions of `telamon.special` take tensors of float32 or float64 that broadcast, or a Python number for one of the
+two, and are differentiable in the order and in the argument: log_iv, log_kv, log_ive and log_kve twice, the others
+once; one more derivative raises NotImplementedError. Types promote as in PyTorch: a 0-dimensional tensor or a number
+does not widen the other argument.
+
+    >>> import torch, telamon.torch as tt
+    >>> x = torch.tensor([0.5, 2.0, 300.0], dtype=torch.float64, requires_grad=True)
+    >>> tt.log_iv(1.5, x).sum().backward()
+    >>> x.grad        # d/dx log I_v(x)
+    tensor([3.0968, 0.9240, 0.9984], dtype=torch.float64)
+"""
+
+from . import _special
+from ._special import *  # noqa: F403
+
+__all__ = [*_special.__all__]
