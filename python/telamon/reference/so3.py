@@ -20,12 +20,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 __all__ = [
     "analysis",
@@ -46,7 +46,7 @@ __all__ = [
     "wigner_D",
 ]
 
-Array = NDArray[Any]
+Array = Any  # an ndarray of float64; most of NumPy's functions are typed to return Any
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Exact couplings. A number +-sqrt(q) with q rational is kept as the Fraction +-q, its "signed square".
@@ -221,7 +221,7 @@ def spherical_harmonics(
 def spherical_harmonics_grad(
     l: int | Sequence[int], r: ArrayLike, normalize: bool = True, normalization: str = "component"
 ) -> Array:
-    """(..., 3, components): the imaginary part at r + i h e, h so small that neither rounding nor truncation is seen."""
+    """(..., 3, components): the imaginary part at r + i h e over h, with h too small for rounding and truncation."""
     h = 1e-200
     r = np.asarray(r, np.float64)
     return np.stack([_harmonics(l, r + 1j * h * e, normalize, normalization).imag / h for e in np.eye(3)], -2)
@@ -243,7 +243,7 @@ class _Tables(NamedTuple):
 def _gauss_legendre(n: int) -> tuple[Array, Array]:
     """Nodes and weights, to the precision of long double by Newton's steps: next to a pole, where cos theta says little
     of theta, doubles would cost two digits at degree 64."""
-    t = np.polynomial.legendre.leggauss(n)[0].astype(np.longdouble)
+    t: Array = np.polynomial.legendre.leggauss(n)[0].astype(np.longdouble)
     for _ in range(3):
         before, value = np.ones_like(t), t
         for l in range(2, n + 1):
@@ -265,10 +265,10 @@ def _tables(lmax: int, n_theta: int, n_phi: int) -> _Tables:
         # dP_l^m/dtheta = m cot theta P_l^m - P_l^(m+1) (DLMF 14.10.4), in the normalisation of _legendre
         above = math.sqrt((l - a) * (l + a + 1)) * q[l, a + 1] if a < l else 0.0
         p_theta[m + lmax, :, l] = a * t / s * q[l, a] - above
-    m = np.arange(-lmax, lmax + 1)
-    angle = np.multiply.outer(2 * np.pi * (np.arange(n_phi) + 0.5) / n_phi, m)
-    azimuth = np.where(m == 0, 1.0, math.sqrt(2) * np.where(m < 0, -np.sin(angle), np.cos(angle)))
-    azimuth_phi = math.sqrt(2) * m * np.where(m < 0, -np.cos(angle), -np.sin(angle))
+    orders = np.arange(-lmax, lmax + 1)
+    angle = np.multiply.outer(2 * np.pi * (np.arange(n_phi) + 0.5) / n_phi, orders)
+    azimuth = np.where(orders == 0, 1.0, math.sqrt(2) * np.where(orders < 0, -np.sin(angle), np.cos(angle)))
+    azimuth_phi = math.sqrt(2) * orders * np.where(orders < 0, -np.cos(angle), -np.sin(angle))
     return _Tables(p, p_theta, azimuth, azimuth_phi, s[:, None, None].astype(float), (weight / 2).astype(float))
 
 
