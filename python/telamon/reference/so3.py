@@ -25,7 +25,6 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 __all__ = [
     "analysis",
@@ -46,7 +45,7 @@ __all__ = [
     "wigner_D",
 ]
 
-Array = Any  # an ndarray of float64; most of NumPy's functions are typed to return Any
+Array = Any  # whatever np.asarray takes, and the float64 arrays that come back
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Exact couplings. A number +-sqrt(q) with q rational is kept as the Fraction +-q, its "signed square".
@@ -213,13 +212,13 @@ def _harmonics(l: int | Sequence[int], r: Array, normalize: bool, normalization:
 
 
 def spherical_harmonics(
-    l: int | Sequence[int], r: ArrayLike, normalize: bool = True, normalization: str = "component"
+    l: int | Sequence[int], r: Array, normalize: bool = True, normalization: str = "component"
 ) -> Array:
     return _harmonics(l, np.asarray(r, np.float64), normalize, normalization)
 
 
 def spherical_harmonics_grad(
-    l: int | Sequence[int], r: ArrayLike, normalize: bool = True, normalization: str = "component"
+    l: int | Sequence[int], r: Array, normalize: bool = True, normalization: str = "component"
 ) -> Array:
     """(..., 3, components): the imaginary part at r + i h e over h, with h too small for rounding and truncation."""
     h = 1e-200
@@ -277,7 +276,7 @@ def minimal_nodes(degree: int) -> tuple[int, int]:
     return degree // 2 + 1, degree + 1
 
 
-def synthesis(x: ArrayLike, n_theta: int, n_phi: int, derivative: str = "") -> Array:
+def synthesis(x: Array, n_theta: int, n_phi: int, derivative: str = "") -> Array:
     """sum_k x_k Y_k at the nodes, or its derivative by "theta" or "phi": (..., K, C) -> (..., n_theta, n_phi, C)."""
     x = np.asarray(x, np.float64)
     lmax = _lmax(x.shape[-2])
@@ -290,7 +289,7 @@ def synthesis(x: ArrayLike, n_theta: int, n_phi: int, derivative: str = "") -> A
     return np.einsum("pm,...mtc->...tpc", azimuth, rows, optimize=True)
 
 
-def analysis(values: ArrayLike, lmax: int) -> Array:
+def analysis(values: Array, lmax: int) -> Array:
     """mean over the sphere of the function times each Y_k: (..., n_theta, n_phi, C) -> (..., K, C)."""
     values = np.asarray(values, np.float64)
     n_theta, n_phi = values.shape[-3:-1]
@@ -322,12 +321,12 @@ def _exact_product(x: Array, y: Array, lmax_out: int, odd: bool) -> Array:
 # Twins of the functions of telamon.so3
 
 
-def _channels_last(x: ArrayLike, layout: str) -> Array:
+def _channels_last(x: Array, layout: str) -> Array:
     x = np.asarray(x, np.float64)
     return x if layout == "channels_last" else np.swapaxes(x, -1, -2)
 
 
-def _weighted(x: Array, weight: ArrayLike | None, rank: int) -> Array:
+def _weighted(x: Array, weight: Array | None, rank: int) -> Array:
     """Components times the weight of their degree; weight (l+1,), (l+1, C or 1) or (R, l+1, C or 1)."""
     if weight is None:
         return x
@@ -338,11 +337,11 @@ def _weighted(x: Array, weight: ArrayLike | None, rank: int) -> Array:
 
 
 def gaunt_product(
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Array,
+    y: Array,
     lmax_out: int | None = None,
     *,
-    weights: Sequence[ArrayLike | None] | None = None,
+    weights: Sequence[Array | None] | None = None,
     parity: str = "even",
     group: str = "O3",
     normalization: str = "component",
@@ -373,7 +372,7 @@ def gaunt_product(
 
 
 def gaunt_monomial(
-    factors: Sequence[ArrayLike],
+    factors: Sequence[Array],
     powers: Sequence[int],
     lmax_out: int | None = None,
     *,
@@ -393,19 +392,19 @@ def gaunt_monomial(
     return z if layout == "channels_last" else np.swapaxes(z, -1, -2)
 
 
-def gaunt_power(x: ArrayLike, n: int, lmax_out: int | None = None, **options: Any) -> Array:
+def gaunt_power(x: Array, n: int, lmax_out: int | None = None, **options: Any) -> Array:
     return gaunt_monomial([x], [n], lmax_out, **options)
 
 
 def gaunt_conv(
-    x: ArrayLike,
-    directions: ArrayLike,
-    filter_weights: ArrayLike | None = None,
+    x: Array,
+    directions: Array,
+    filter_weights: Array | None = None,
     lmax_out: int | None = None,
     *,
     lmax_filter: int | None = None,
-    senders: ArrayLike | None = None,
-    receivers: ArrayLike | None = None,
+    senders: Array | None = None,
+    receivers: Array | None = None,
     num_receivers: int = 0,
     normalization: str = "component",
     layout: str = "channels_last",
@@ -431,7 +430,7 @@ def gaunt_conv(
     return z if layout == "channels_last" else np.swapaxes(z, -1, -2)
 
 
-def wigner_D(l: int, R: ArrayLike) -> Array:
+def wigner_D(l: int, R: Array) -> Array:
     """D with Y(R r) = D Y(r): the mean over the sphere of Y(R r) Y(r)^T, by a rule exact for degree 2 l."""
     R = np.asarray(R, np.float64)
     n_theta, n_phi = minimal_nodes(2 * l)
@@ -445,7 +444,7 @@ def wigner_D(l: int, R: ArrayLike) -> Array:
     return np.einsum("n,...ni,nj->...ij", weight, after, before, optimize=True)
 
 
-def rotate(x: ArrayLike, R: ArrayLike, *, layout: str = "channels_last") -> Array:
+def rotate(x: Array, R: Array, *, layout: str = "channels_last") -> Array:
     """D x, degree by degree: the function r -> f(R^-1 r)."""
     x = _channels_last(x, layout)
     blocks = [wigner_D(l, R) @ x[..., _degree(l), :] for l in range(_lmax(x.shape[-2]) + 1)]
