@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <type_traits>
+#include <vector>
 
 namespace telamon::so3 {
 
@@ -36,9 +37,67 @@ struct vectors {
   std::ptrdiff_t sample = 0, component = 1;
 };
 
+// How a product is computed. automatic: sparse up to degree 3, grid above.
+//   sparse   the nonzero Gaunt coefficients one by one, O(L^5)
+//   grid     Gauss-Legendre parallels, on each a convolution of Fourier coefficients, O(L^3)
+//   fourier  two-dimensional Fourier coefficients, convolved by FFT, O(L^3), as in arXiv:2401.10216
+enum class method : int { automatic, sparse, grid, fourier };
+
+// even: the Gaunt product, the coefficients of the product of two functions. odd: those of their Poisson bracket,
+// (f_theta g_phi - f_phi g_theta)/sin theta. sum: of both together. complete: of both apart.
+enum class kind : int { even, odd, sum, complete };
+
+// Factors on the coefficients of each degree: data[l * degree + c * channel]; none where data is null.
+template <class T>
+struct degree_weights {
+  const T* data = nullptr;
+  std::ptrdiff_t degree = 0, channel = 0;
+};
+
+template <class T>
+struct product_options {
+  kind which = kind::even;
+  method how = method::automatic;
+  bool accumulate = false;  // out += instead of out =
+  degree_weights<T> x, y, out;
+};
+
+// out (samples, components(l3), channels) = the product of x and y; l3 <= l1 + l2, and any l3 for the bracket below
+// that. `odd` is written for kind::complete only. Outputs must not overlap inputs.
+TELAMON_API void gaunt_product(int l1, int l2, int l3, features<const float> x, features<const float> y,
+                               features<float> out, features<float> odd, std::size_t samples, std::size_t channels,
+                               const product_options<float>& options = {});
+TELAMON_API void gaunt_product(int l1, int l2, int l3, features<const double> x, features<const double> y,
+                               features<double> out, features<double> odd, std::size_t samples, std::size_t channels,
+                               const product_options<double>& options = {});
+
+// A power of one function in a product of several.
+template <class T>
+struct factor {
+  int lmax = 0, power = 1;
+  features<const T> x;
+};
+
+// out = the coefficients up to lmax of the product of all factors, exact. At most 16 factors.
+TELAMON_API void gaunt_monomial(span<const factor<float>> factors, int lmax, features<float> out, bool accumulate,
+                                std::size_t samples, std::size_t channels);
+TELAMON_API void gaunt_monomial(span<const factor<double>> factors, int lmax, features<double> out, bool accumulate,
+                                std::size_t samples, std::size_t channels);
+
+// A nonzero coefficient: z_k += value x_i y_j, components counted from 0 inside each degree; "component" normalisation.
+struct coefficient {
+  int i, j, k;
+  double value;
+};
+TELAMON_API std::vector<coefficient> coefficients(int l1, int l2, int l3, kind which = kind::even);
+
 // out = |r|^l Y_lm(r/|r|) for l = 0..lmax: polynomials in r (samples, 3), so finite everywhere.
 TELAMON_API void solid_harmonics(int lmax, vectors<const float> r, vectors<float> out, std::size_t samples);
 TELAMON_API void solid_harmonics(int lmax, vectors<const double> r, vectors<double> out, std::size_t samples);
+
+// out = Y_lm(r/|r|), as accurate as if r/|r| were exact. At r = 0: degree 0 is 1, the others 0.
+TELAMON_API void spherical_harmonics(int lmax, vectors<const float> r, vectors<float> out, std::size_t samples);
+TELAMON_API void spherical_harmonics(int lmax, vectors<const double> r, vectors<double> out, std::size_t samples);
 
 // D with Y_l(R r) = D Y_l(r), for contiguous orthogonal matrices R (samples, 3, 3) in the order x, y, z; out contiguous
 // (samples, 2l+1, 2l+1). Improper R have the parity (-1)^l.
