@@ -36,10 +36,10 @@ def percentile(values: list[float], share: float) -> float:
 
 def timings(result: dict) -> Iterator[tuple[str, list[float]]]:
     """Every timed row of a result under a readable name. Other libraries' rows show how alike the two runs were."""
-    for section in ("values", "others", "kappa"):
-        for row in result.get(section, []):
-            name = " ".join([section, *(str(row[k]) for k in KEY if k in row)])
-            yield name, row["ns"]
+    for section, rows in result.items():
+        for row in rows if isinstance(rows, list) else ():
+            if "ns" in row:
+                yield " ".join([section, *(str(row[k]) for k in KEY if k in row)]), row["ns"]
 
 
 def ratios_of_files(old: dict, new: dict) -> dict[str, list[float]]:

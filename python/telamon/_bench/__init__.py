@@ -6,7 +6,10 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
-CORES = {"special": "log-Bessel functions, their derivatives and ratios, against SciPy, Boost, GSL and libstdc++"}
+CORES = {
+    "special": "log-Bessel functions, their derivatives and ratios, against SciPy, Boost, GSL and libstdc++",
+    "so3": "products of functions on the sphere, against e3nn, e3nn-jax and matrix products in torch",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

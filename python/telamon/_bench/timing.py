@@ -40,21 +40,24 @@ def _seconds(call: Callable[[], object], repeats: int = 1) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _calibrate(task: Task, seconds: float) -> tuple[Callable[[], object], int, int]:
+def _calibrate(task: Task, seconds: float, patience: float) -> tuple[Callable[[], object], int, int, bool]:
     """Choose n and a repeat count so that one timing lasts about ``seconds``; also serves as the warm-up."""
     n = task.min_n
     task.setup()
     while True:
         call = task.make(n)
-        call()
         once = _seconds(call)
+        if once < patience:  # or the warm-up itself tells enough
+            once = _seconds(call)
         if n >= task.max_n or once * 2 > seconds:
             break
         n = min(task.max_n, n * (4 if once * 4 < seconds else 2))
-    return call, n, max(1, round(seconds / max(once, 1e-9)))
+    return call, n, max(1, round(seconds / max(once, 1e-9))), once >= patience
 
 
-def interleave(tasks: Mapping[Name, Task], rounds: int, seconds: float = 0.01) -> dict[Name, Row]:
+def interleave(
+    tasks: Mapping[Name, Task], rounds: int, seconds: float = 0.01, patience: float = float("inf")
+) -> dict[Name, Row]:
     """Time every task once a round.
 
     Parameters
@@ -63,18 +66,22 @@ def interleave(tasks: Mapping[Name, Task], rounds: int, seconds: float = 0.01) -
     rounds : int
     seconds : float
         How long one timing should last; the number of elements grows up to ``Task.max_n`` first, then the call repeats.
+    patience : float, optional
+        A task that takes longer than this many seconds is timed in the first two rounds only.
 
     Returns
     -------
     dict of name to ``{"n": elements, "ns": [nanoseconds per element, one a round], "min": ..., "median": ...}``
     """
-    ready = {name: _calibrate(task, seconds) for name, task in tasks.items()}
+    ready = {name: _calibrate(task, seconds, patience) for name, task in tasks.items()}
     ns: dict[Name, list[float]] = {name: [] for name in tasks}
     names = list(tasks)
     for r in range(rounds):
         # A fixed order would always give the same candidate the caches that its predecessor left.
         for name in names[r % len(names) :] + names[: r % len(names)]:
-            call, n, repeats = ready[name]
+            call, n, repeats, slow = ready[name]
+            if slow and r >= 2:
+                continue
             tasks[name].setup()
             ns[name].append(_seconds(call, repeats) / n * 1e9)
     return {
@@ -84,7 +91,8 @@ def interleave(tasks: Mapping[Name, Task], rounds: int, seconds: float = 0.01) -
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> dict[str, float]:
-    """Ratio round by round: its median and the band that holds the middle 80% of rounds."""
-    r = np.asarray(numerator) / np.asarray(denominator)
+    """Ratio round by round, where both were timed: its median and the band that holds the middle 80% of rounds."""
+    both = min(len(numerator), len(denominator))
+    r = np.asarray(numerator[:both]) / np.asarray(denominator[:both])
     low, high = np.percentile(r, BAND)
     return {"median": float(np.median(r)), "low": float(low), "high": float(high)}
