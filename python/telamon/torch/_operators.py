@@ -1,11 +1,17 @@
-"""How a kernel becomes an operator of PyTorch with gradients, for every core's adapter.
+"""How a kernel becomes a differentiable function of tensors, for every core's adapter.
 
-A kernel is registered as torch.ops.telamon.<name>, for tensors that are already checked and brought to one dtype and
-device. Its gradient formula is attached twice. To the operator, which is what autograd and torch.compile use; and to a
-torch.autograd.Function around it, since an operator's own formula does not work under torch.func.grad. The two
-namespaces have the same functions, and a formula calls those of its own, so derivatives of derivatives stay in it.
+`register` adds a kernel with its gradient formula, for tensors that are already checked and brought to one dtype and
+device. It is then callable as `lib.<name>`, which takes one of three ways:
 
-There is no forward mode: torch.compile rejects a Function with a jvp, and forward over forward would silently be 0.
+- the operator torch.ops.telamon.<name>, which torch.compile, torch.export and tracers put into their graphs;
+- a torch.autograd.Function around the operator under torch.func's transforms, where an operator's own formula does
+  not work;
+- otherwise a torch.autograd.Function straight around the kernel, since PyTorch's dispatcher costs more than a small
+  kernel does.
+
+A formula is composed of functions of the namespace that it is given, so it can be differentiated in the same way
+again. There is no forward mode: torch.compile rejects a Function with a jvp, and forward over forward would silently
+be 0.
 """
 
 from __future__ import annotations
@@ -21,17 +27,13 @@ from torch import Tensor
 HALF = (torch.float16, torch.bfloat16)
 FULL = (torch.float32, torch.float64)
 
+lib = SimpleNamespace(where=torch.where)
+# The same for formulas that run under torch.func's transforms, and for the rules of torch.vmap.
+_transformed = SimpleNamespace(where=torch.where)
 _operators = SimpleNamespace(where=torch.where)
-_functions = SimpleNamespace(where=torch.where)
-
 _Library: Any = torch.library.Library  # PyTorch has no types for it
 _library = _Library("telamon", "FRAGMENT")
-
-
-def namespace() -> SimpleNamespace:
-    """The kernels as they are to be called here: as Functions under torch.func's transforms, else as operators."""
-    transformed = torch._C._are_functorch_transforms_active()
-    return _functions if transformed and not torch.compiler.is_compiling() else _operators
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def register(
@@ -43,6 +45,7 @@ def register(
     batched: Callable[..., tuple[Any, Any]],
     setup_context: Callable[..., None],
     backward: Callable[..., Any],
+    variadic: bool = False,
 ) -> None:
     """Add a kernel to both namespaces.
 
@@ -55,29 +58,82 @@ def register(
     batched : callable (namespace, info, in_dims, *args) -> (result, out_dims)
         The rule of torch.vmap.
     setup_context, backward
-        As in torch.autograd.Function; `backward` is called with the namespace to work in, ctx and the gradients.
+        As in torch.autograd.Function; `backward` is called with the namespace to work in, ctx, which of the inputs
+        need a gradient, and the gradients.
+    variadic : bool
+        The first argument is a list of tensors, as are the first of `needed` and of the results of `backward`.
     """
     _library.define(name + schema)
-    # Not torch.library.custom_op, whose checks of every call cost more than a small kernel does.
     _library.impl(name, run, "CompositeExplicitAutograd")
     qualified = f"telamon::{name}"
     torch.library.register_fake(qualified, fake, lib=_library)
     torch.library.register_vmap(qualified, partial(batched, _operators), lib=_library)
-    torch.library.register_autograd(qualified, partial(backward, _operators), setup_context=setup_context, lib=_library)
+    torch.library.register_autograd(
+        qualified,
+        lambda ctx, *grads: backward(lib, ctx, ctx.needs_input_grad, *grads),
+        setup_context=setup_context,
+        lib=_library,
+    )
     op = getattr(torch.ops.telamon, name).default
+
+    # A Function sees no tensors in a list among its arguments: it takes (length, *list, *others).
+    def pack(args: Any) -> Any:
+        return (len(args[0]), *args[0], *args[1:]) if variadic else args
+
+    def unpack(args: Any) -> Any:
+        return (list(args[1 : 1 + args[0]]), *args[1 + args[0] :]) if variadic else args
+
+    def save(ctx: Any, inputs: Any, output: Any) -> None:
+        setup_context(ctx, unpack(inputs), output)
+        ctx.length = inputs[0] if variadic else None
+
+    def formula(namespace: SimpleNamespace, ctx: Any, *grads: Any) -> Any:
+        if not variadic:
+            return backward(namespace, ctx, ctx.needs_input_grad, *grads)
+        result = backward(namespace, ctx, unpack((ctx.length, *ctx.needs_input_grad[1:])), *grads)
+        return (None, *pack(result)[1:])
+
+    class Transformed(torch.autograd.Function):
+        generate_vmap_rule = True  # by the operators' own rules
+
+        @staticmethod
+        def forward(*args: Any) -> Any:
+            return op(*unpack(args))
+
+        setup_context = staticmethod(save)
+        backward = staticmethod(partial(formula, _transformed))
+
+    class Eager(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            # PyTorch spends twice the time on a Function that leaves this to setup_context.
+            output = run(*unpack(args))
+            save(ctx, args, output)
+            return output
+
+        backward = staticmethod(partial(formula, lib))
+
+    apply_transformed: Any = Transformed.apply
+    apply_eager: Any = Eager.apply
+
+    def transformed(*args: Any) -> Any:
+        return apply_transformed(*pack(args))
+
+    def call(*args: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return op(*args)
+        if torch._C._are_functorch_transforms_active():
+            return transformed(*args)
+        tensors = [a for a in (pack(args) if variadic else args) if isinstance(a, Tensor)]
+        if torch._C._len_torch_dispatch_stack() or any(type(t) not in _PLAIN or t.is_meta for t in tensors):
+            return op(*args)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return apply_eager(*pack(args))
+        return run(*args)
+
     setattr(_operators, name, op)
-
-    def forward(*args: Any) -> Any:
-        return op(*args)
-
-    members = {
-        "generate_vmap_rule": True,  # by the operators' own rules
-        "forward": staticmethod(forward),
-        "setup_context": staticmethod(setup_context),
-        "backward": staticmethod(partial(backward, _functions)),
-    }
-    function: Any = type(name, (torch.autograd.Function,), members)
-    setattr(_functions, name, function.apply)
+    setattr(_transformed, name, transformed)
+    setattr(lib, name, call)
 
 
 def batch_first(info: Any, dim: int | None, t: Tensor) -> Tensor:
@@ -87,4 +143,4 @@ def batch_first(info: Any, dim: int | None, t: Tensor) -> Tensor:
 
 def numpy_view(t: Tensor) -> Any:
     """The CPU tensor's memory as a NumPy array, whatever its strides."""
-    return t.detach().resolve_neg().numpy()
+    return (t.resolve_neg() if t.is_neg() else t).detach().numpy()

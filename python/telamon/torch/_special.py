@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import _core
 from .._derivatives import BINARY, LOGARITHMS, gradient
-from ._operators import FULL, HALF, batch_first, namespace, numpy_view, register
+from ._operators import FULL, HALF, batch_first, lib, numpy_view, register
 
 __all__ = list(BINARY)
 
@@ -66,10 +66,10 @@ def _define_value(name: str) -> None:
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs, output)
 
-    def backward(lib: SimpleNamespace, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(lib: SimpleNamespace, ctx: Any, needed: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         v, x, out = ctx.saved_tensors
         dv, dx = gradient(lib, name, v, x, out)
-        return grad * dv if ctx.needs_input_grad[0] else None, grad * dx if ctx.needs_input_grad[1] else None
+        return grad * dv if needed[0] else None, grad * dx if needed[1] else None
 
     _define(name, 1, setup_context, backward)
 
@@ -81,7 +81,7 @@ def _define_grad(name: str) -> None:
         ctx.save_for_backward(*inputs, *output[1:])
         ctx.set_materialize_grads(False)
 
-    def backward(lib: SimpleNamespace, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(lib: SimpleNamespace, ctx: Any, needed: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         v, x, dv, dx = ctx.saved_tensors
         by_value, by_dv, by_dx = grads
         terms = [] if by_value is None else [(by_value, dv, dx)]
@@ -89,8 +89,8 @@ def _define_grad(name: str) -> None:
             dvv, dvx, dxx = getattr(lib, f"{name}_hess")(v, x)
             terms += [] if by_dv is None else [(by_dv, dvv, dvx)]
             terms += [] if by_dx is None else [(by_dx, dvx, dxx)]
-        total_v = sum(g * a for g, a, _ in terms) if terms and ctx.needs_input_grad[0] else None
-        total_x = sum(g * b for g, _, b in terms) if terms and ctx.needs_input_grad[1] else None
+        total_v = sum(g * a for g, a, _ in terms) if terms and needed[0] else None
+        total_x = sum(g * b for g, _, b in terms) if terms and needed[1] else None
         return total_v, total_x
 
     _define(f"{name}_grad", 3, setup_context, backward)
@@ -102,7 +102,7 @@ def _define_hess(name: str) -> None:
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
         pass
 
-    def backward(lib: SimpleNamespace, ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+    def backward(lib: SimpleNamespace, ctx: Any, needed: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError(f"telamon.torch: derivatives beyond those of {name}_hess are not implemented")
 
     _define(f"{name}_hess", 3, setup_context, backward)
@@ -151,7 +151,6 @@ def _public(name: str, second: str = "x") -> Callable[[Tensor | float, Tensor | 
 
     def call(v: Tensor | float, x: Tensor | float) -> Tensor:
         a, b, dtype = _prepare(name, v, x, second)
-        lib = namespace()
         if twice and torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
             out = getattr(lib, f"{name}_grad")(a, b)[0]  # one pass, now that a backward is likely to follow
         else:
