@@ -14,8 +14,9 @@
 //   D_l = (l-m-1)/(l+m) (y D_{l-1} - rho^2 Q_{l-2}),   Q_l = y Q_{l-1} + D_l,   Q_m = 1,   D_m = 0,
 //
 // at the same cost and with small errors everywhere (at the poles rho = 0 and Q = y^(l-m), without any cancellation).
-// In float64 |error| <= 4 eps max|Y_l| up to l = 64. N_lm grows like 1.62^l: float32 overflows beyond l = 180, float64
-// beyond l = 1400. Cost: 8 operations for the two components +-m.
+// In float64 |error| <= (1 + l/12) eps max|Y_l| up to l = 64, at the largest degrees mostly that of the power. N_lm
+// grows like 1.62^l: float32 overflows beyond l = 180, float64 beyond l = 1400. Cost: 8 operations for the components
+// +-m.
 #pragma once
 
 #include <telamon/core/numeric.hpp>
