@@ -1,4 +1,4 @@
-"""What arrays telamon.so3 takes: strides, leading dimensions, out=; what NaN touches; and on what bits do not depend."""
+"""What arrays telamon.so3 takes: strides, leading dimensions, out=; what NaN touches; what bits do not depend on."""
 
 from __future__ import annotations
 
@@ -70,7 +70,6 @@ def test_broadcast_strides(method, dtype):
     ):
         want = so3.gaunt_product(view.copy(), y, method=method, parity="complete")
         assert same_bits(so3.gaunt_product(view, y, method=method, parity="complete"), want)
-        assert view is not x
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,5 +1,5 @@
-"""telamon.so3.gaunt_product against exact 3j couplings and dense float64 grids: every triple of degrees, method, parity,
-dtype, instruction set, thread count, normalisation, layout and shape of weights.
+"""telamon.so3.gaunt_product against exact 3j couplings and dense float64 grids: every triple of degrees, method,
+parity, dtype, instruction set, thread count, normalisation, layout and shape of weights.
 
 The bounds are the design's: float64 <= 1e-12 max|z|, float32 <= 1e-6 max|z| up to degree 64.
 """
@@ -32,6 +32,8 @@ DEGREES = [
     (8, 1, 5),
     (8, 8, 8),
 ]
+HIGH_DEGREES = [(l, l, l) for l in (9, 11, 12, 16, 17, 24, 25, 32)]
+HIGH_DEGREES += [(32, 3, 30), (1, 20, 21), (12, 24, 16), (13, 13, 26), (31, 30, 5)]
 EXACT = 8  # the couplings are tabulated up to here
 
 
@@ -186,12 +188,7 @@ def test_instruction_sets_threads_and_channels(isa, threads, lmax, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", ["auto", "grid", "fourier"])
-@pytest.mark.parametrize(
-    "degrees",
-    [(9, 9, 9), (11, 11, 11), (12, 12, 12), (16, 16, 16), (17, 17, 17), (24, 24, 24), (25, 25, 25), (32, 32, 32)]
-    + [(32, 3, 30), (1, 20, 21), (12, 24, 16), (13, 13, 26), (31, 30, 5)],
-    ids=str,
-)
+@pytest.mark.parametrize("degrees", HIGH_DEGREES, ids=str)
 def test_high_degrees(isa, degrees, method, dtype):
     l1, l2, l3 = degrees
     x, y = features(10, l1, 9, (2,), dtype), features(11, l2, 9, (2,), dtype)
@@ -249,6 +246,10 @@ def test_closed_forms():
 # Weights
 
 
+WEIGHTS = ["l l l", "lc none l", "none lc none", "none none l1", "lc lc lc", "l1 lc l", "none none none"]
+WEIGHTS += ["rlc rlc rlc", "rl1 rlc none", "rl1 none lc", "l rl1 l1", "none none rlc", "1lc none l"]  # sums over ranks
+
+
 def weights_of(shapes, degrees, channels, dtype):
     rng = np.random.default_rng(19)
     axes = {
@@ -268,11 +269,7 @@ def weights_of(shapes, degrees, channels, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
-@pytest.mark.parametrize(
-    "shapes",
-    ["l l l", "lc none l", "none lc none", "none none l1", "lc lc lc", "l1 lc l", "none none none"]
-    + ["rlc rlc rlc", "rl1 rlc none", "rl1 none lc", "l rl1 l1", "none none rlc", "1lc none l"],
-)
+@pytest.mark.parametrize("shapes", WEIGHTS)
 def test_weights(shapes, layout, dtype):
     for degrees in [(2, 2, 2), (3, 2, 4), (5, 6, 5)]:
         l1, l2, l3 = degrees
