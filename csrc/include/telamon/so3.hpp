@@ -9,6 +9,7 @@
 #include <telamon/core/span.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <vector>
 
@@ -90,6 +91,21 @@ struct coefficient {
   double value;
 };
 TELAMON_API std::vector<coefficient> coefficients(int l1, int l2, int l3, kind which = kind::even);
+
+// Edges of a graph: out_e = x[sender_e] times the function with the coefficients w_e,l,c Y_lm(direction_e). Directions
+// (edges, 3) have length 1. Without senders, edge e reads x_e; with receivers, out_r is the sum over the edges of r, in
+// their order, and `outputs` their number; without, outputs is the number of edges.
+template <class T>
+struct edge_list {
+  std::size_t edges = 0, outputs = 0;
+  const std::int64_t *senders = nullptr, *receivers = nullptr;
+  vectors<const T> directions;
+  features<const T> weights;  // (edges, l2 + 1, channels)
+};
+TELAMON_API void gaunt_conv(int l1, int l2, int l3, features<const float> x, const edge_list<float>& edges,
+                            features<float> out, std::size_t channels);
+TELAMON_API void gaunt_conv(int l1, int l2, int l3, features<const double> x, const edge_list<double>& edges,
+                            features<double> out, std::size_t channels);
 
 // out = |r|^l Y_lm(r/|r|) for l = 0..lmax: polynomials in r (samples, 3), so finite everywhere.
 TELAMON_API void solid_harmonics(int lmax, vectors<const float> r, vectors<float> out, std::size_t samples);

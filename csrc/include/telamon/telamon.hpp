@@ -6,4 +6,5 @@
 #include <telamon/core/isa.hpp>
 #include <telamon/core/span.hpp>
 #include <telamon/core/threads.hpp>
+#include <telamon/so3.hpp>
 #include <telamon/special.hpp>

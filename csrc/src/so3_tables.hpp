@@ -1,0 +1,23 @@
+// The tables of the products: made in double on first use, rounded once, and kept for the life of the process.
+#pragma once
+
+#include <telamon/so3/product.hpp>
+
+#include <vector>
+
+namespace telamon::so3::tiles {
+
+// The coefficients' order inside a tile: the component and the degree of each.
+struct tile_order {
+  std::vector<int> component, degree;
+};
+const tile_order& order_of(int lmax);
+
+// Degree lmax on the `nodes` Gauss-Legendre parallels.
+template <class T>
+const detail::parallels<T>& parallels_of(int lmax, int nodes);
+
+// The nodes on which polynomials of this degree are integrated exactly.
+constexpr int nodes_for(int degree) { return degree / 2 + 1; }
+
+}  // namespace telamon::so3::tiles

@@ -1,0 +1,132 @@
+// How products run over arrays: in tiles of as many (sample, channel) pairs as one SIMD vector holds, channels fastest.
+// A tile is brought into the order of the kernel, computed in the first level of cache and written out again.
+#pragma once
+
+#include <telamon/so3.hpp>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+namespace telamon::so3::tiles {
+
+// 32 bytes: one AVX2 register, or two of the baseline.
+template <class T>
+struct lanes {
+  static constexpr int count = 32 / sizeof(T);
+  typedef T type __attribute__((vector_size(32)));
+};
+template <class T>
+using vector = typename lanes<T>::type;
+
+// Scratch that is aligned for vectors and not initialised.
+template <class T>
+class scratch {
+ public:
+  explicit scratch(std::size_t vectors)
+      : data_(static_cast<vector<T>*>(::operator new(vectors * sizeof(vector<T>), std::align_val_t(64)))) {}
+  ~scratch() { ::operator delete(data_, std::align_val_t(64)); }
+  scratch(const scratch&) = delete;
+  scratch& operator=(const scratch&) = delete;
+  vector<T>* data() const noexcept { return data_; }
+
+ private:
+  vector<T>* data_;
+};
+
+// The (sample, channel) pairs first, first + 1, ... of a tile.
+struct columns {
+  std::size_t first, end, channels;  // end: one past the last of all
+};
+
+// The address of each lane's component 0. The lanes after the last column repeat it.
+template <class T>
+struct lane_pointers {
+  T* at[lanes<T>::count];
+  int used;
+  bool together;  // one load serves all lanes
+  bool same;      // all lanes are one number
+
+  TELAMON_INLINE lane_pointers(const features<T>& f, const columns& c) {
+    constexpr int count = lanes<T>::count;
+    const std::size_t left = c.end - c.first;
+    used = left < std::size_t(count) ? int(left) : count;
+    std::size_t sample = c.first / c.channels, channel = c.first % c.channels;
+    const bool one_sample = channel + std::size_t(count) <= c.channels;
+    together = one_sample && f.channel == 1;
+    same = one_sample && f.channel == 0;
+    for (int i = 0; i < used; ++i) {
+      at[i] = f.data + std::ptrdiff_t(sample) * f.sample + std::ptrdiff_t(channel) * f.channel;
+      if (++channel == c.channels) channel = 0, ++sample;
+    }
+    for (int i = used; i < count; ++i) at[i] = at[used - 1];
+  }
+};
+
+template <class T>
+TELAMON_INLINE vector<std::remove_const_t<T>> load(const T* p) noexcept {
+  vector<std::remove_const_t<T>> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// to[s] = component order[s] of the tile's columns.
+template <class T>
+TELAMON_INLINE void gather(const features<const T>& f, const columns& c, const int* order, int n, vector<T>* to) {
+  const lane_pointers<const T> lane(f, c);
+  if (lane.together) {
+    for (int s = 0; s < n; ++s) to[s] = load(lane.at[0] + order[s] * f.component);
+  } else if (lane.same) {
+    for (int s = 0; s < n; ++s) to[s] = vector<T>{} + lane.at[0][order[s] * f.component];
+  } else {
+    for (int s = 0; s < n; ++s) {
+      const std::ptrdiff_t offset = order[s] * f.component;
+      for (int i = 0; i < lanes<T>::count; ++i) to[s][i] = lane.at[i][offset];
+    }
+  }
+}
+
+template <class T>
+TELAMON_INLINE void scatter(const vector<T>* from, const int* order, int n, const features<T>& f, const columns& c,
+                            bool accumulate) {
+  const lane_pointers<T> lane(f, c);
+  if (lane.together) {
+    for (int s = 0; s < n; ++s) {
+      T* to = lane.at[0] + order[s] * f.component;
+      const vector<T> v = accumulate ? from[s] + load(to) : from[s];
+      std::memcpy(to, &v, sizeof v);
+    }
+  } else {
+    for (int s = 0; s < n; ++s) {
+      const std::ptrdiff_t offset = order[s] * f.component;
+      for (int i = 0; i < lane.used; ++i) {
+        T& to = lane.at[i][offset];
+        to = accumulate ? to + from[s][i] : from[s][i];
+      }
+    }
+  }
+}
+
+// x[s] *= the weight of the degree of component s, where there are any.
+template <class T>
+TELAMON_INLINE void weigh(const degree_weights<T>& w, const columns& c, const int* degree, int n, vector<T>* x) {
+  if (w.data == nullptr) return;
+  const lane_pointers<const T> lane(features<const T>(w.data, 0, w.degree, w.channel), c);
+  for (int s = 0; s < n; ++s) {
+    const std::ptrdiff_t offset = degree[s] * w.degree;
+    if (lane.together) {
+      x[s] *= load(lane.at[0] + offset);
+    } else {
+      for (int i = 0; i < lanes<T>::count; ++i) x[s][i] *= lane.at[i][offset];
+    }
+  }
+}
+
+// What a tile costs, roughly, in nanoseconds; parallel_for wants to know how many are worth a thread.
+inline std::size_t tile_grain(double nanoseconds) {
+  return std::size_t(20000 / (nanoseconds < 20000 ? nanoseconds : 20000)) + 1;
+}
+
+}  // namespace telamon::so3::tiles
