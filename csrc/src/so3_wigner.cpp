@@ -91,7 +91,7 @@ class rotation_matrices {
   void start(int n, Get get) {
     for (int i = 0; i < together; ++i)
       for (int k = 0; k < 9; ++k) r_[k * together + i] = double(get(std::min(i, n - 1))[k]);
-    orthogonalize_all(r_);
+    orthogonalize_all(r_), orthogonalize_all(r_);  // from 1e-4 to 1e-8, to rounding
     l_ = 0;
     std::fill_n(d_[0].begin(), together, 1.0);
   }

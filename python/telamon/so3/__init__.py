@@ -7,7 +7,7 @@ networks.
 `gaunt_monomial`           products of powers of several
 `gaunt_conv`               products with the harmonics of edge directions, from senders to receivers
 `gaunt_coefficients`       the nonzero Gaunt coefficients themselves
-`spherical_harmonics`      of any degree, in e3nn's convention; `spherical_harmonics_grad`
+`spherical_harmonics`      of any degree, in e3nn's convention; `spherical_harmonics_grad`, `gradient_table`
 `wigner_D`, `rotate`       the matrices that rotate coefficients, and their action on features
 `from_mul_ir`, `to_mul_ir`  e3nn's layout; `parse_irreps`
 =========================  ============================================================================
@@ -17,12 +17,23 @@ as in e3nn. `telamon.torch` and `telamon.jax` have the same functions, different
 """
 
 from ._gaunt import GauntTable, gaunt_coefficients, gaunt_conv, gaunt_monomial, gaunt_power, gaunt_product
+from ._harmonics import GradientTable, gradient_table, rotate, spherical_harmonics, spherical_harmonics_grad, wigner_D
+from ._irreps import from_mul_ir, parse_irreps, to_mul_ir
 
 __all__ = [
     "GauntTable",
+    "GradientTable",
+    "from_mul_ir",
     "gaunt_coefficients",
     "gaunt_conv",
     "gaunt_monomial",
     "gaunt_power",
     "gaunt_product",
+    "gradient_table",
+    "parse_irreps",
+    "rotate",
+    "spherical_harmonics",
+    "spherical_harmonics_grad",
+    "to_mul_ir",
+    "wigner_D",
 ]

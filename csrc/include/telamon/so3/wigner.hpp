@@ -6,8 +6,8 @@
 // where c(m) are the at most five real Clebsch-Gordan coefficients that couple (1, i) and (l-1, a) to (l, m). They are
 // those of Ivanic and Ruedenberg, J. Phys. Chem. 100 (1996) 6342, with the corrections of ibid. A 102 (1998) 9099,
 // which couple the rows only and divide by c_s(n) of one s: fewer operations, but errors that grow by a factor up to
-// 2^(1/2) a degree (1e5 eps at l = 64). Coupled on both sides, as an orthogonal projection, they add up: |error| <= (2
-// + l/4) eps.
+// 2^(1/2) a degree (1e5 eps at l = 64). Coupled on both sides, as an orthogonal projection, they add up:
+// |error| <= (2 + l) eps.
 //
 // The recursion is homogeneous of degree l in R, so improper matrices have the parity (-1)^l. Cost: 20 multiply-adds an
 // entry, where a row's 3 (2l - 1) sums over t are shared by its columns.
@@ -51,7 +51,7 @@ TELAMON_HD TELAMON_INLINE wigner_terms<T> make_wigner_terms(int l, int m) noexce
   return terms;
 }
 
-// The nearest orthogonal matrix to one that is so up to rounding, by a step of R (3 - R^T R)/2: rounding in single
+// A step R (3 - R^T R)/2 towards the nearest orthogonal matrix, which squares the distance: rounding of R in single
 // precision would otherwise enter D^l l times.
 template <class A, class T>
 TELAMON_HD TELAMON_INLINE void orthogonalize(T (&r)[9]) noexcept {
