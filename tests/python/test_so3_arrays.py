@@ -130,6 +130,18 @@ def test_out(lmax, layout, dtype):
             assert np.isnan(beside).all()
 
 
+def test_types_promote_as_in_numpy():
+    x, y = features(24, 3, dtype=np.float32), features(25, 3)
+    want = so3.gaunt_product(x.astype(np.float64), y)
+    assert same_bits(so3.gaunt_product(x, y), want)
+    assert same_bits(so3.gaunt_product(y, x), so3.gaunt_product(y, x.astype(np.float64)))
+    out = np.full(want.shape, NAN, np.float32)
+    assert so3.gaunt_product(x, y, out=out) is out
+    assert same_bits(out, want.astype(np.float32))
+    weights = (np.ones(4), None, None)  # weights are like Python's numbers: they do not widen
+    assert same_bits(so3.gaunt_product(x, x, weights=weights), so3.gaunt_product(x, x))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shift", [0, 1])
 def test_out_may_overlap_the_input(method, shift):

@@ -178,11 +178,13 @@ def test_the_couplings_are_symmetric_in_all_three(l1, l2, l3, seed, method):
     f, g, h = functions(seed, l1, l2, l3)
     fg = so3.gaunt_product(f, g, min(l3, l1 + l2), parity="complete", method=method)
     gh = so3.gaunt_product(g, h, min(l1, l2 + l3), parity="complete", method=method)
-    for a, b in zip(fg, gh, strict=True):
+    sizes = [np.abs(reference.gaunt_product(a, b, method="grid")).max() for a, b in ((f, g), (g, h))]
+    sizes = [sizes, [size_of_bracket(f, g), size_of_bracket(g, h)]]
+    for a, b, (size_fg, size_gh) in zip(fg, gh, sizes, strict=True):
         left = np.einsum("nkc,nkc->nc", a, h[:, : a.shape[1]])
         right = np.einsum("nkc,nkc->nc", f[:, : b.shape[1]], b)
-        size = np.abs(a).max() * np.abs(h).sum(1).max() + np.abs(b).max() * np.abs(f).sum(1).max()
-        check(left, right, EXACT, size)
+        scale = size_fg * np.abs(h).sum(1).max() + size_gh * np.abs(f).sum(1).max()  # of the terms of the sums
+        check(left, right, EXACT, scale)
 
 
 @few

@@ -314,7 +314,7 @@ def _grid_product(x: Array, y: Array, lmax_out: int, odd: bool, nodes: tuple[int
 
 def _exact_product(x: Array, y: Array, lmax_out: int, odd: bool) -> Array:
     tensor = coupling_tensor(_lmax(x.shape[-2]), _lmax(y.shape[-2]), lmax_out, odd)
-    return np.einsum("ijk,...ic,...jc->...kc", tensor, x, y, optimize=True)
+    return np.einsum("...cjk,...jc->...kc", np.tensordot(x, tensor, axes=(-2, 0)), y)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -410,19 +410,23 @@ def gaunt_conv(
     layout: str = "channels_last",
     method: str = "exact",
 ) -> Array:
-    """z_e = gaunt_product(x[senders_e], w_e Y(direction_e)), summed over the edges of each receiver, edge by edge."""
+    """z_e = gaunt_product(x[senders_e], w_e Y(direction_e)), summed over the edges of each receiver, edge by edge.
+
+    The filter's degree and that of the result are those of x unless given.
+    """
     x = _channels_last(x, layout)
+    l1 = _lmax(x.shape[-2])
     if senders is not None:
         x = x[np.asarray(senders, np.int64)]
     directions = np.asarray(directions, np.float64)
     if filter_weights is None:
-        filter_weights = np.ones((lmax_filter or 0) + 1)
+        filter_weights = np.ones((l1 if lmax_filter is None else lmax_filter) + 1)
     w = np.asarray(filter_weights, np.float64)
     w = np.broadcast_to(w, (len(directions), len(w)))[..., None] if w.ndim == 1 else w[..., None] if w.ndim == 2 else w
     l2 = w.shape[1] - 1
     y = spherical_harmonics(range(l2 + 1), directions, True, normalization)[..., None]
     y = y * w[:, [l for _, l, _ in _lm(l2)]]
-    z = gaunt_product(x, y, lmax_out, normalization=normalization, method=method)
+    z = gaunt_product(x, y, l1 if lmax_out is None else lmax_out, normalization=normalization, method=method)
     if receivers is not None:
         edges, z = z, np.zeros((num_receivers, *z.shape[1:]))
         for receiver, edge in zip(np.asarray(receivers, np.int64), edges, strict=True):
