@@ -289,10 +289,12 @@ register(
 @functools.cache
 def _gradient_matrix(lmax: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """G as a sparse matrix (3 components(lmax - 1), components(lmax))."""
-    axis, k, j, value = gradient_table(lmax)
+    table = gradient_table(lmax)
+    term, axis, k = np.nonzero(table.value)
+    index = np.stack([axis * _components(lmax - 1) + table.source[term, axis, k], k])
     size = (3 * _components(lmax - 1), _components(lmax))
-    index = torch.from_numpy(np.stack([axis * _components(lmax - 1) + j, k]).astype(np.int64))
-    matrix = torch.sparse_coo_tensor(index, torch.from_numpy(np.asarray(value)), size, check_invariants=False)
+    values = torch.from_numpy(table.value[term, axis, k])
+    matrix = torch.sparse_coo_tensor(torch.from_numpy(index), values, size, check_invariants=False)
     return matrix.to(device=device, dtype=dtype).coalesce()
 
 
