@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace {
@@ -59,6 +60,11 @@ block<T> product(block<T>& x, block<T>& y, int lmax, so3::method how = so3::meth
   return out;
 }
 
+struct restore_isa {
+  std::string before{telamon::isa_name(telamon::active_isa())};
+  ~restore_isa() { telamon::set_isa(before); }
+};
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("linear functions: a.r b.r has mean a.b/3, and the bracket (a x b).r", T, float, double) {
@@ -83,15 +89,21 @@ TEST_CASE_TEMPLATE("linear functions: a.r b.r has mean a.b/3, and the bracket (a
 }
 
 TEST_CASE_TEMPLATE("every method and instruction set gives the same product", T, float, double) {
+  const restore_isa restore;
   for (int lmax : {1, 2, 3, 4, 6}) {
     auto x = scrambled<T>(lmax, 3), y = scrambled<T>(lmax, 4);
     for (so3::kind which : {so3::kind::even, so3::kind::odd, so3::kind::sum}) {
+      telamon::set_isa("baseline");
       const auto want = product(x, y, lmax, so3::method::sparse, which);
-      for (so3::method how : {so3::method::automatic, so3::method::grid, so3::method::fourier}) {
-        CAPTURE(lmax);
-        CAPTURE(int(how));
-        CAPTURE(int(which));
-        check_close(product(x, y, lmax, how, which).data, want.data);
+      for (telamon::isa isa : telamon::available_isas()) {
+        telamon::set_isa(telamon::isa_name(isa));
+        for (so3::method how : {so3::method::automatic, so3::method::sparse, so3::method::grid, so3::method::fourier}) {
+          CAPTURE(lmax);
+          CAPTURE(int(isa));
+          CAPTURE(int(how));
+          CAPTURE(int(which));
+          check_close(product(x, y, lmax, how, which).data, want.data);
+        }
       }
     }
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from so3_support import DTYPES, LIMIT, METHODS, check, components, features, same_bits
@@ -208,6 +210,16 @@ def test_bits_do_not_depend_on_the_position(isa, method, dtype):
         assert same_bits(product(x[..., order], y[..., order]), want[..., order])
         for sample, channels in ((0, slice(0, 1)), (5, slice(18, 19)), (3, slice(2, 11)), (2, slice(3, 10))):
             assert same_bits(product(x[sample, :, channels], y[sample, :, channels]), want[:, sample, :, channels])
+
+
+def test_python_threads_may_be_the_first_to_need_a_table():
+    """Degrees that no other test takes, so that the tables are made here, by eight callers at once."""
+    x, y = features(26, 7, 3), features(27, 14, 3)
+    for lmax_out in (5, 8, 15):
+        with ThreadPoolExecutor(8) as executor:
+            many = list(executor.map(so3.gaunt_product, [x] * 8, [y] * 8, [lmax_out] * 8))
+        check(many[0], reference.gaunt_product(x, y, lmax_out, method="grid"), LIMIT[np.float64])
+        assert all(same_bits(one, many[0]) for one in many)
 
 
 @pytest.mark.parametrize("method", METHODS)
