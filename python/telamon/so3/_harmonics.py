@@ -305,13 +305,16 @@ def rotate(x: ArrayLike, R: ArrayLike, *, layout: str = "channels_last") -> NDAr
     lead = broadcast_leading(where, x=features.shape[:-2], R=rotations.shape[:-2])
     dtype = np.result_type(features, rotations)
     components, channels = features.shape[-2:]
-    shape = (*lead, components, channels)
-    out = np.empty(shape if layout == "channels_last" else (*lead, channels, components), dtype)
-    view = out if layout == "channels_last" else out.swapaxes(-1, -2)
-    matrices = np.broadcast_to(rotations.astype(dtype, copy=False), (*lead, 3, 3)).reshape(-1, 3, 3)
-    _core.so3_rotate(
-        np.ascontiguousarray(matrices), flat(features, lead, channels, dtype), view.reshape(-1, components, channels)
-    )
+    samples = math.prod(lead)
+    out = np.empty((*lead, components, channels) if layout == "channels_last" else (*lead, channels, components), dtype)
+    if out.size:
+        view = out if layout == "channels_last" else out.swapaxes(-1, -2)
+        matrices = np.broadcast_to(rotations.astype(dtype, copy=False), (*lead, 3, 3)).reshape(samples, 3, 3)
+        _core.so3_rotate(
+            np.ascontiguousarray(matrices),
+            flat(features, lead, channels, dtype),
+            view.reshape(samples, components, channels),
+        )
     return out
 
 
