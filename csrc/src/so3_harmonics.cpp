@@ -93,10 +93,10 @@ TELAMON_INLINE void harmonics_of_block(int lmax, const harmonic_table& table, co
   alignas(64) double inverse[lanes], inverse_lo[lanes], power[lanes], power_lo[lanes], factor[lanes];
   TELAMON_SIMD
   for (int i = 0; i < lanes; ++i) {
-    detail::scaled_vector u{r[i], r[lanes + i], r[2 * lanes + i], 1, 0};
+    detail::scaled_vector<double> u{r[i], r[lanes + i], r[2 * lanes + i], {1, 0}};
     if constexpr (Unit) u = detail::harmonic_scale<A>(u.x, u.y, u.z);
     x[i] = u.x, y[i] = u.y, z[i] = u.z;
-    inverse[i] = u.inverse, inverse_lo[i] = u.inverse_lo;
+    inverse[i] = u.inverse.hi, inverse_lo[i] = u.inverse.lo;
     power[i] = factor[i] = 1, power_lo[i] = 0;
     rho2[i] = num::mad<A>(u.x, u.x, u.z * u.z);
   }
@@ -115,8 +115,8 @@ TELAMON_INLINE void harmonics_of_block(int lmax, const harmonic_table& table, co
       if (l > 0) {
         TELAMON_SIMD
         for (int i = 0; i < lanes; ++i) {
-          num::dd<double> p{power[i], power_lo[i]};
-          detail::harmonic_shrink<A>({inverse[i], inverse_lo[i]}, p);
+          const num::dd<double> p =
+              detail::harmonic_shrink<A, double>({power[i], power_lo[i]}, {inverse[i], inverse_lo[i]});
           power[i] = p.hi, power_lo[i] = p.lo, factor[i] = p.hi + p.lo;
         }
       }

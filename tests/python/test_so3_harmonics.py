@@ -119,7 +119,7 @@ def test_values(isa, dtype, normalize):
         for l in DEGREES:
             want = exact(l, tuple(vector.tolist()), normalize)
             scale = EPS[dtype] * math.sqrt(2 * l + 1) * length**l
-            bound = 1 + l / 12 if dtype == np.float64 else 0.51
+            bound = 1.5 + l / 12 if dtype == np.float64 else 0.51
             assert error(row[l * l : (l + 1) ** 2], want) <= bound * scale, (vector, l)
 
 

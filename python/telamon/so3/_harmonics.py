@@ -45,7 +45,7 @@ def spherical_harmonics(
     Returns
     -------
     array (..., sum of 2l + 1)
-        Of the dtype of r. The error is at most :math:`(1 + l/12)\,\epsilon \max|Y_l|` in float64 up to degree 64, and
+        Of the dtype of r. The error is at most :math:`(1.5 + l/12)\,\epsilon \max|Y_l|` in float64 up to degree 64, and
         one rounding in float32; r/\|r\| is not rounded on the way, and lengths from the smallest number to the largest
         are taken as they are. Where r = 0, degree 0 has its constant and the others are 0.
 

@@ -14,7 +14,7 @@
 //   D_l = (l-m-1)/(l+m) (y D_{l-1} - rho^2 Q_{l-2}),   Q_l = y Q_{l-1} + D_l,   Q_m = 1,   D_m = 0,
 //
 // at the same cost and with small errors everywhere (at the poles rho = 0 and Q = y^(l-m), without any cancellation).
-// In float64 |error| <= (1 + l/12) eps max|Y_l| up to l = 64, at the largest degrees mostly that of the power. N_lm
+// In float64 |error| <= (1.5 + l/12) eps max|Y_l| up to l = 64, at the largest degrees mostly that of the power. N_lm
 // grows like 1.62^l: float32 overflows beyond l = 180, float64 beyond l = 1400. Cost: 8 operations for the components
 // +-m.
 #pragma once
@@ -55,35 +55,39 @@ TELAMON_HD TELAMON_INLINE void harmonic_turn(T z, T x, T& c, T& s) noexcept {
 
 // For Y(r/|r|) = |u|^-l |u|^l Y(u/|u|): u = r 2^k with |u|^2 in [1/2, 2), exactly, and 1/|u| in double-word, since its
 // error enters l times. At r = 0 u = 0 and 1/|u| stands for 1.
+template <class T>
 struct scaled_vector {
-  double x, y, z, inverse, inverse_lo;
+  T x, y, z;
+  num::dd<T> inverse;
 };
-template <class A>
-TELAMON_HD TELAMON_INLINE scaled_vector harmonic_scale(double x, double y, double z) noexcept {
-  const double largest = num::max(num::max(num::abs(x), num::abs(y)), num::abs(z));
-  const double lift = largest < 0x1p-500 ? 0x1p500 : 1;  // subnormal numbers have no exponent to read
-  const std::uint64_t exponent = num::to_bits(num::min(largest * lift, 0x1p1022)) & (std::uint64_t(0x7ff) << 52);
-  const double scale = num::from_bits<double>((std::uint64_t(2046) << 52) - exponent);
+template <class A, class T>
+TELAMON_HD TELAMON_INLINE scaled_vector<T> harmonic_scale(T x, T y, T z) noexcept {
+  using F = num::format<T>;
+  using B = typename F::bits;
+  const T largest = num::max(num::max(num::abs(x), num::abs(y)), num::abs(z));
+  const T lift = largest < F::tiny ? F::tiny_scale : T(1);              // subnormal numbers have no exponent to read
+  const T huge = num::from_bits<T>(B(2 * F::bias - 1) << F::mantissa);  // twice that has no normal inverse
+  const B exponent = num::to_bits(num::min(largest * lift, huge)) & (B(F::exponents - 1) << F::mantissa);
+  const T scale = num::from_bits<T>((B(2 * F::bias) << F::mantissa) - exponent);
   x = x * lift * scale, y = y * lift * scale, z = z * lift * scale;
-  const double rough = x * x + y * y + z * z;  // [1, 12)
-  const double by2 = rough >= 2 ? 0.5 : 1, by4 = rough >= 8 ? 0.5 * by2 : by2;
+  const T rough = x * x + y * y + z * z;  // [1, 12)
+  const T by2 = rough >= T(2) ? T(0.5) : T(1), by4 = rough >= T(8) ? T(0.5) * by2 : by2;
   x *= by4, y *= by4, z *= by4;
 
-  const num::dd<double> xx = num::two_prod<A>(x, x), yy = num::two_prod<A>(y, y), zz = num::two_prod<A>(z, z);
-  const num::dd<double> xy = num::two_sum(xx.hi, yy.hi), sum = num::two_sum(xy.hi, zz.hi);
-  const double square = sum.hi == 0 ? 1 : sum.hi, square_lo = sum.lo + xy.lo + (xx.lo + yy.lo + zz.lo);
-  const double g = 1 / num::sqrt(square);
-  const num::dd<double> gg = num::two_prod<A>(g, g), p = num::two_prod<A>(gg.hi, square);
-  const double residual = ((1 - p.hi) - p.lo) - (gg.lo * square + gg.hi * square_lo);  // 1 - g^2 |u|^2
-  return {x, y, z, g, 0.5 * g * residual};
+  const num::dd<T> xx = num::two_prod<A>(x, x), yy = num::two_prod<A>(y, y), zz = num::two_prod<A>(z, z);
+  const num::dd<T> xy = num::two_sum(xx.hi, yy.hi), sum = num::two_sum(xy.hi, zz.hi);
+  const T square = sum.hi == T(0) ? T(1) : sum.hi, square_lo = sum.lo + xy.lo + (xx.lo + yy.lo + zz.lo);
+  const T g = T(1) / num::sqrt(square);
+  const num::dd<T> gg = num::two_prod<A>(g, g), p = num::two_prod<A>(gg.hi, square);
+  const T residual = ((T(1) - p.hi) - p.lo) - (gg.lo * square + gg.hi * square_lo);  // 1 - g^2 |u|^2
+  return {x, y, z, {g, T(0.5) * g * residual}};
 }
 
-// power := power / |u|, in double-word
-template <class A>
-TELAMON_HD TELAMON_INLINE void harmonic_shrink(num::dd<double> inverse, num::dd<double>& power) noexcept {
-  const num::dd<double> p = num::two_prod<A>(power.hi, inverse.hi);
-  power.lo = p.lo + (power.hi * inverse.lo + power.lo * inverse.hi);
-  power.hi = p.hi;
+// power / |u|, in double-word; its sum hi + lo is what counts.
+template <class A, class T>
+TELAMON_HD TELAMON_INLINE num::dd<T> harmonic_shrink(num::dd<T> power, num::dd<T> inverse) noexcept {
+  const num::dd<T> p = num::two_prod<A>(power.hi, inverse.hi);
+  return {p.hi, p.lo + (power.hi * inverse.lo + power.lo * inverse.hi)};
 }
 
 }  // namespace telamon::so3::detail
