@@ -1,12 +1,9 @@
-#include "so3_sparse.hpp"
-
+// Gaunt coefficients, and the product by the nonzero ones one by one.
 #include <telamon/core/error.hpp>
-#include <telamon/core/threads.hpp>
 #include <telamon/so3/legendre.hpp>
 
 #include "multiversion.hpp"
-#include "so3_tables.hpp"
-#include "so3_tiles.hpp"
+#include "so3_ways.hpp"
 
 #include <algorithm>
 #include <array>
@@ -149,43 +146,27 @@ const sparse_table<T>& table_of(int l1, int l2, int l3, kind which) {
   return *found;
 }
 
-template <class T>
-struct sparse_plan {
-  int k1, k2, k3;
-  const sparse_table<T>* table;
-  features<const T> x, y;
-  features<T> out;
-  const product_options<T>* options;
-  const int *natural, *degree;  // of the largest degree
-  std::size_t channels, end;
-};
-
 TELAMON_MULTIVERSION_TEMPLATE(sparse_tiles, (class T),
-                              (const sparse_plan<T>& plan, vector<T>* memory, std::size_t begin, std::size_t end), {
-                                vector<T>*x = memory, *y = x + plan.k1, *z = y + plan.k2;
-                                for (std::size_t tile = begin; tile < end; ++tile) {
-                                  const columns at{tile * lanes<T>::count, plan.end, plan.channels};
-                                  gather(plan.x, at, plan.natural, plan.k1, x);
-                                  gather(plan.y, at, plan.natural, plan.k2, y);
-                                  weigh(plan.options->x, at, plan.degree, plan.k1, x);
-                                  weigh(plan.options->y, at, plan.degree, plan.k2, y);
-                                  const auto* e = plan.table->entries.data();
-                                  for (int k = 0; k < plan.k3; ++k) {
-                                    const int first = plan.table->start[std::size_t(k)],
-                                              last = plan.table->start[std::size_t(k) + 1];
-                                    vector<T> sum[4] = {};
-                                    int n = first;
-                                    for (; n + 4 <= last; n += 4) {
-                                      TELAMON_UNROLL
-                                      for (int u = 0; u < 4; ++u)
-                                        sum[u] += e[n + u].value * (x[e[n + u].i] * y[e[n + u].j]);
-                                    }
-                                    for (; n < last; ++n) sum[0] += e[n].value * (x[e[n].i] * y[e[n].j]);
-                                    z[k] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-                                  }
-                                  weigh(plan.options->out, at, plan.degree, plan.k3, z);
-                                  scatter(z, plan.natural, plan.k3, plan.out, at, plan.options->accumulate);
-                                }
+                              (const product_plan<T>& plan, const sparse_table<T>& table, vector<T>* memory,
+                               std::size_t begin, std::size_t end),
+                              {
+                                on_tiles<false>(
+                                    plan, memory, begin, end,
+                                    [&](const vector<T>* x, const vector<T>* y, vector<T>* z, vector<T>*, vector<T>*) {
+                                      const auto* e = table.entries.data();
+                                      for (int k = 0; k < plan.k3; ++k) {
+                                        const int last = table.start[std::size_t(k) + 1];
+                                        int n = table.start[std::size_t(k)];
+                                        vector<T> sum[4] = {};
+                                        for (; n + 4 <= last; n += 4) {
+                                          TELAMON_UNROLL
+                                          for (int u = 0; u < 4; ++u)
+                                            sum[u] += e[n + u].value * (x[e[n + u].i] * y[e[n + u].j]);
+                                        }
+                                        for (; n < last; ++n) sum[0] += e[n].value * (x[e[n].i] * y[e[n].j]);
+                                        z[k] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+                                      }
+                                    });
                               })
 
 }  // namespace
@@ -200,29 +181,12 @@ void sparse_product(int l1, int l2, int l3, features<const T> x, features<const 
     part.which = kind::odd;
     return sparse_product(l1, l2, l3, x, y, odd, {}, samples, channels, part);
   }
-  const int largest = std::max({l1, l2, l3});
-  std::vector<int> natural(std::size_t(components(largest))), degree(natural.size());
-  for (int l = 0, k = 0; l <= largest; ++l) {
-    for (; k < components(l); ++k) natural[std::size_t(k)] = k, degree[std::size_t(k)] = l;
-  }
-  const sparse_plan<T> plan{components(l1),
-                            components(l2),
-                            components(l3),
-                            &table_of<T>(l1, l2, l3, options.which),
-                            x,
-                            y,
-                            out,
-                            &options,
-                            natural.data(),
-                            degree.data(),
-                            channels,
-                            samples * channels};
-  const std::size_t size = std::size_t(plan.k1 + plan.k2 + plan.k3);
-  parallel_for((plan.end + lanes<T>::count - 1) / lanes<T>::count, tile_grain(double(plan.table->entries.size())),
-               [&](std::size_t begin, std::size_t end) {
-                 const scratch<T> memory(size);
-                 sparse_tiles<T>::run(plan, memory.data(), begin, end);
-               });
+  const product_plan<T> plan(natural_order_of(l1), natural_order_of(l2), natural_order_of(l3), x, y, out, {}, samples,
+                             channels, options);
+  const sparse_table<T>& table = table_of<T>(l1, l2, l3, options.which);
+  share_tiles(plan, 0, double(table.entries.size()), [&](vector<T>* memory, std::size_t begin, std::size_t end) {
+    sparse_tiles<T>::run(plan, table, memory, begin, end);
+  });
 }
 template void sparse_product(int, int, int, features<const float>, features<const float>, features<float>,
                              features<float>, std::size_t, std::size_t, const product_options<float>&);

@@ -3,6 +3,7 @@
 ===================  ==================================================================
 ``telamon.special``  logarithms, ratios and derivatives of modified Bessel functions
 ``telamon.stats``    von Mises-Fisher distributions and mixtures, Matern covariances
+``telamon.so3``      Gaunt tensor products, spherical harmonics and rotations
 ``telamon.torch``    the functions of ``telamon.special`` on PyTorch tensors
 ``telamon.jax``      the same on JAX arrays
 ``telamon.cuda``     the same on any array that lives on an NVIDIA GPU
@@ -29,7 +30,7 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = ("cuda", "jax", "reference", "special", "stats", "torch")
+_SUBMODULES = ("cuda", "jax", "reference", "so3", "special", "stats", "torch")
 
 # LibController is what releases too old to be extended lack.
 if hasattr(_sys.modules.get("threadpoolctl"), "LibController"):

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,3 +37,34 @@ log_iv_hess: np.ufunc
 log_kv_hess: np.ufunc
 log_ive_hess: np.ufunc
 log_kve_hess: np.ufunc
+
+# telamon.so3: arrays of float32 or float64, all of one dtype, of any strides; the results are written into `out`.
+def so3_product(
+    x: np.ndarray,
+    y: np.ndarray,
+    out: np.ndarray,
+    out_odd: np.ndarray | None,
+    kind: str,
+    method: str,
+    accumulate: bool = False,
+    w1: np.ndarray | None = None,
+    w2: np.ndarray | None = None,
+    w3: np.ndarray | None = None,
+) -> None: ...
+def so3_monomial(
+    factors: Sequence[np.ndarray], powers: Sequence[int], out: np.ndarray, accumulate: bool = False
+) -> None: ...
+def so3_conv(
+    x: np.ndarray,
+    directions: np.ndarray,
+    w: np.ndarray,
+    out: np.ndarray,
+    senders: np.ndarray | None,
+    receivers: np.ndarray | None,
+) -> None: ...
+def so3_coefficients(
+    l1: int, l2: int, l3: int, kind: str = "even"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
+def so3_harmonics(r: np.ndarray, out: np.ndarray, normalize: bool = False) -> None: ...
+def so3_wigner(R: np.ndarray, out: np.ndarray, l: int) -> None: ...
+def so3_rotate(R: np.ndarray, x: np.ndarray, out: np.ndarray, transposed: bool = False) -> None: ...

@@ -164,7 +164,6 @@ TELAMON_HD TELAMON_INLINE void convolve_orders(int m, const circle<V> (&c)[Terms
   TELAMON_UNROLL
   for (int o = 0; o < Orders; ++o) s.aa[o] = s.bb[o] = s.ab[o] = s.ba[o] = V{};
   const int top = m + Orders - 1;
-  TELAMON_UNROLL
   for (int t = 0; t < Terms; ++t) {
     // c_k d_{m-k}
     int end = lc < top ? lc : top;
@@ -199,7 +198,6 @@ TELAMON_HD TELAMON_INLINE void convolve(const circle<V> (&c)[Terms], int lc, con
   // At m = 0 the terms of k and -k are the same.
   V zero{}, a{}, b{};
   const int end = lc < ld ? lc : ld;
-  TELAMON_UNROLL
   for (int t = 0; t < Terms; ++t) {
     zero += c[t].a[0] * d[t].a[0];
     for (int k = 1; k <= end; ++k) a += c[t].a[k] * d[t].a[k], b += c[t].b[k] * d[t].b[k];

@@ -1,0 +1,28 @@
+// The ways of computing a product of two; so3.cpp checks the arguments and chooses.
+#pragma once
+
+#include <telamon/so3.hpp>
+
+#include "so3_plan.hpp"
+
+namespace telamon::so3 {
+
+// Up to this degree, of both factors and the result, sparse is the fastest way.
+inline constexpr int sparse_until = 3;
+
+// The nonzero coefficients one by one.
+template <class T>
+void sparse_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out, features<T> odd,
+                    std::size_t samples, std::size_t channels, const product_options<T>& options);
+
+// Convolutions of Fourier coefficients on Gauss-Legendre parallels.
+template <class T>
+void grid_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out, features<T> odd,
+                  std::size_t samples, std::size_t channels, const product_options<T>& options);
+
+// Convolutions of Fourier coefficients in both angles; kind::even only.
+template <class T>
+void fourier_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out,
+                     std::size_t samples, std::size_t channels, const product_options<T>& options);
+
+}  // namespace telamon::so3
