@@ -58,10 +58,12 @@ def rotation(q, improper):
 def with_threads(*counts):
     """Loops over numbers of threads."""
     before = telamon.get_num_threads()
-    for count in counts:
-        telamon.set_num_threads(count)
-        yield count
-    telamon.set_num_threads(before)
+    try:
+        for count in counts:
+            telamon.set_num_threads(count)
+            yield count
+    finally:
+        telamon.set_num_threads(before)
 
 
 COORDINATES = st.floats(-1, 1).map(lambda t: round(t, 6))  # not denormal

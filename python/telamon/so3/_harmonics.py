@@ -15,7 +15,7 @@ from ._arrays import FloatArray, aligned, as_features, as_float, broadcast_leadi
 
 __all__ = ["GradientTable", "gradient_table", "rotate", "spherical_harmonics", "spherical_harmonics_grad", "wigner_D"]
 
-_CHUNK = 1 << 18  #: elements of a work array, 2 MiB in float64
+_CHUNK = 1 << 16  #: elements of a work array, 512 KiB in float64
 _ORTHOGONAL = 1e-4  #: max |R^T R - 1| up to which R counts as a rounded orthogonal matrix
 
 
@@ -34,7 +34,7 @@ def spherical_harmonics(
     Parameters
     ----------
     l : int or sequence of int
-        The degree, or degrees, whose components stand one after the other in the order given. Any degree up to 1000.
+        The degree, or degrees, whose components stand one after the other in the order given. Any degree up to 800.
     r : array (..., 3)
         Vectors x, y, z. float32 or float64.
     normalize : bool
@@ -132,17 +132,17 @@ def spherical_harmonics_grad(
         value = value * scales
     out = np.empty((len(vectors), 3, len(columns)), vectors.dtype)
     for rows in _chunks(len(vectors), 4 * every):
-        work = np.empty((rows.stop - rows.start, every))
+        work = np.empty((every, rows.stop - rows.start))  # samples last, so that components are picked row by row
         part = vectors[rows].astype(np.float64)
-        _core.so3_harmonics(part, work, normalize=bool(normalize))
+        _core.so3_harmonics(part, work.T, normalize=bool(normalize))
         with np.errstate(all="ignore"):  # vectors of NaN and infinity give NaN
-            gradient = work[:, source[0]] * value[0] + work[:, source[1]] * value[1]
+            gradient = work[source[0]] * value[0, :, :, None] + work[source[1]] * value[1, :, :, None]
             if normalize:
-                unit, length = _unit(part)
-                radial = work[:, columns] * (degree if scales is None else degree * scales)
-                gradient -= unit[:, :, None] * radial[:, None, :]
-                gradient /= length[:, None, None]
-            out[rows] = gradient
+                unit, length = _unit(part.T)
+                radial = work[columns] * (degree if scales is None else degree * scales)[:, None]
+                gradient -= unit[:, None, :] * radial
+                gradient /= length
+            out[rows] = gradient.transpose(2, 0, 1)
     return out.reshape(*lead, 3, len(columns))
 
 
@@ -215,7 +215,7 @@ def gradient_table(lmax: int) -> GradientTable:
         ]
     )
     source = np.where(value == 0, 0, (l - 1) * l + to)
-    return GradientTable(source, value)
+    return GradientTable(source, value + 0.0)  # no -0
 
 
 def wigner_D(l: int, R: ArrayLike) -> NDArray[Any]:
@@ -344,11 +344,11 @@ def _rotations(where: str, R: ArrayLike) -> FloatArray:
 
 
 def _unit(r: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors and lengths; at 0 the vector is 0 and the length infinite, which makes derivatives 0."""
-    largest = np.abs(r).max(axis=-1)
-    scaled = r / np.where(largest == 0, 1, largest)[:, None]
-    norm = np.sqrt((scaled * scaled).sum(axis=-1))
-    return scaled / np.where(norm == 0, 1, norm)[:, None], np.where(largest == 0, np.inf, norm * largest)
+    """Unit vectors (3, samples) and lengths; at 0 the vector is 0 and the length infinite: derivatives become 0."""
+    largest = np.abs(r).max(axis=0)
+    scaled = r / np.where(largest == 0, 1, largest)
+    norm = np.sqrt((scaled * scaled).sum(axis=0))
+    return scaled / np.where(norm == 0, 1, norm), np.where(largest == 0, np.inf, norm * largest)
 
 
 def _size(degrees: list[int]) -> int:
