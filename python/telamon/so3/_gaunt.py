@@ -72,8 +72,8 @@ def gaunt_coefficients(l1: int, l2: int, l3: int) -> GauntTable:
     array([1., 1., 1.])
     """
     where = "telamon.so3.gaunt_coefficients"
-    degrees = [whole(where, name, l, 0) for name, l in (("l1", l1), ("l2", l2), ("l3", l3))]
-    i, j, k, value = _core.so3_coefficients(*degrees)
+    a, b, c = (whole(where, name, l, 0) for name, l in (("l1", l1), ("l2", l2), ("l3", l3)))
+    i, j, k, value = _core.so3_coefficients(a, b, c)
     return GauntTable(i, j, k, value / math.sqrt(4 * math.pi))
 
 
