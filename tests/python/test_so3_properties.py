@@ -158,7 +158,7 @@ def test_jacobi(l1, l2, l3, seed, method):
 @few
 @given(positive, positive, positive, seeds, methods)
 def test_leibniz(l1, l2, l3, seed, method):
-    """{f g, h} = f {g, h} + {f, h} g ties the scale of the odd couplings to the even ones."""
+    """{f g, h} = f {g, h} + {f, h} g ties the odd couplings to the even ones, up to one factor."""
     f, g, h = functions(seed, l1, l2, l3)
     top = l1 + l2 + l3
 
