@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from telamon import so3
+
 # The design's bounds, of max |z|.
 LIMIT = {np.float64: 1e-12, np.float32: 1e-6}
 # The same after a rotation, which rounds the input, and that of the reference, which is itself only so accurate.
 ROTATED = {np.float64: 1e-11, np.float32: 5e-6}
 DTYPES = [np.float64, np.float32]
 METHODS = ["auto", "sparse", "grid", "fourier"]
+ODD_METHODS = ["auto", "sparse", "grid"]  # those that have the bracket; the paper's Fourier form has not
 PARITIES = ["even", "complete"]
 
 
@@ -21,6 +24,13 @@ def features(seed, lmax, channels=5, leading=(3,), dtype=np.float64):
     """Standard normal (*leading, K, C), the same numbers for each dtype up to rounding."""
     rng = np.random.default_rng([seed, lmax, channels])
     return rng.normal(size=(*leading, components(lmax), channels)).astype(dtype)
+
+
+def parts(x, y, lmax_out=None, *, method="auto", **options):
+    """(even, odd), or (even,) from the method that has no odd part."""
+    if method in ODD_METHODS:
+        return so3.gaunt_product(x, y, lmax_out, parity="complete", method=method, **options)
+    return (so3.gaunt_product(x, y, lmax_out, method=method, **options),)
 
 
 def check(got, want, limit, scale=None):

@@ -83,6 +83,11 @@ BAD = {
     ),
     "layout": (product(X, Y, layout="first"), ValueError, r"gaunt_product: layout .*'first'.*'channels_first'"),
     "method": (product(X, Y, method="fft"), ValueError, r"gaunt_product: method .*'fft'.*'fourier'"),
+    "the Fourier form has no odd paths": (
+        product(X, Y, method="fourier", parity="complete"),
+        ValueError,
+        r"gaunt_product: .*fourier.*odd.*grid",
+    ),
     # weights
     "one weight": (product(X, Y, weights=zeros(3)), (TypeError, ValueError), r"gaunt_product: weights"),
     "two weights": (product(X, Y, weights=(None, None)), ValueError, r"gaunt_product: weights .*2.*3"),

@@ -296,3 +296,19 @@ def test_filters_of_one_degree():
     x, directions, _, _ = graph(25, 4, nodes=23)
     check(so3.gaunt_conv(x, directions, np.array([3.0])), 3 * x, LIMIT[np.float64])
     assert so3.gaunt_conv(x, directions, lmax_filter=6).shape == (23, components(4), 7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_factors_of_different_size(dtype):
+    """The error is relative to the result, also where one factor is tiny beside the others."""
+    small, large = dtype(2.0**-30), dtype(2.0**12)
+    x, y = features(26, 3, dtype=dtype), features(27, 4, dtype=dtype)
+    want = reference.gaunt_monomial([x, y], [2, 1], 4)
+    got = so3.gaunt_monomial([x * small, y * large], [2, 1], 4)
+    check(got, want * (float(small) ** 2 * float(large)), LIMIT[dtype])
+    x, directions, senders, receivers = graph(28, 3, dtype=dtype)
+    w = filter_of("elc", len(directions), 2, 7, dtype)
+    options = {"senders": senders, "receivers": receivers, "num_receivers": 6}
+    want = reference.gaunt_conv(x, directions, w, **options)
+    got = so3.gaunt_conv(x * large, directions, w * small, **options)
+    check(got, want * (float(small) * float(large)), LIMIT[dtype])

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 import pytest
-from so3_support import DTYPES, LIMIT, METHODS, PARITIES, check, components, features
+from so3_support import DTYPES, LIMIT, METHODS, ODD_METHODS, PARITIES, check, components, features, parts
 
 from telamon import so3
 from telamon.reference import so3 as reference
@@ -172,8 +172,9 @@ def test_every_triple_of_degrees(parity):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("parity", PARITIES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "parity"), [*((m, "even") for m in METHODS), *((m, "complete") for m in ODD_METHODS)]
+)
 @pytest.mark.parametrize("degrees", DEGREES, ids=str)
 def test_methods(degrees, method, parity, dtype):
     l1, l2, l3 = degrees
@@ -199,7 +200,8 @@ def test_instruction_sets_threads_and_channels(isa, threads, lmax, dtype):
 @pytest.mark.parametrize("degrees", HIGH_DEGREES, ids=str)
 def test_high_degrees(isa, degrees, method, dtype):
     x, y, want = shared_truth(degrees, 9, 2, dtype)
-    check(so3.gaunt_product(x, y, degrees[2], parity="complete", method=method), want, LIMIT[dtype])
+    got = parts(x, y, degrees[2], method=method)
+    check(got, want[: len(got)], LIMIT[dtype])
     check(so3.gaunt_product(x, y, degrees[2], method=method), want[0], LIMIT[dtype])
 
 
@@ -207,7 +209,8 @@ def test_high_degrees(isa, degrees, method, dtype):
 @pytest.mark.parametrize("degrees", [(48, 48, 48), (64, 64, 64), (64, 40, 50)], ids=str)
 def test_single_precision_up_to_degree_64(degrees, method):
     x, y, want = shared_truth(degrees, 7, 1, np.float32)
-    check(so3.gaunt_product(x, y, degrees[2], parity="complete", method=method), want, LIMIT[np.float32])
+    got = parts(x, y, degrees[2], method=method)
+    check(got, want[: len(got)], LIMIT[np.float32])
     check(so3.gaunt_product(x, y, degrees[2], method=method), want[0], LIMIT[np.float32])
 
 
@@ -223,9 +226,10 @@ def test_normalizations_and_layouts(method, normalization, layout, dtype):
             x, y = (np.ascontiguousarray(a.swapaxes(-1, -2)) for a in (x, y))
         pair = reference.gaunt_product(x, y, l3, parity="complete", **options)
         check(so3.gaunt_product(x, y, l3, method=method, **options), pair[0], LIMIT[dtype])
-        check(so3.gaunt_product(x, y, l3, method=method, parity="complete", **options), pair, LIMIT[dtype])
-        both = so3.gaunt_product(x, y, l3, method=method, parity="complete", group="SO3", **options)
-        check(both, pair[0] + pair[1], LIMIT[dtype])
+        if method in ODD_METHODS:
+            check(so3.gaunt_product(x, y, l3, method=method, parity="complete", **options), pair, LIMIT[dtype])
+            both = so3.gaunt_product(x, y, l3, method=method, parity="complete", group="SO3", **options)
+            check(both, pair[0] + pair[1], LIMIT[dtype])
 
 
 def test_default_degree_of_the_output():
@@ -282,9 +286,10 @@ def test_weights(shapes, layout, dtype):
             x, y = x.swapaxes(-1, -2), y.swapaxes(-1, -2)
         options = {"weights": weights_of(shapes, degrees, 7, dtype), "layout": layout}
         pair = reference.gaunt_product(x, y, l3, parity="complete", **options)
-        check(so3.gaunt_product(x, y, l3, **options), pair[0], LIMIT[dtype])
         check(so3.gaunt_product(x, y, l3, parity="complete", **options), pair, LIMIT[dtype])
         for method in METHODS:
+            check(so3.gaunt_product(x, y, l3, method=method, **options), pair[0], LIMIT[dtype])
+        for method in ODD_METHODS:
             got = so3.gaunt_product(x, y, l3, parity="complete", group="SO3", method=method, **options)
             check(got, pair[0] + pair[1], LIMIT[dtype])
         want = reference.gaunt_product(x, y, l3, normalization="norm", **options)
