@@ -68,7 +68,7 @@ def adapt_docstring(app, what, name, obj, options, lines):
     # A section "Methods" describes them a second time.
     text = re.sub(r"^Methods\n-+\n(?:.+\n)+\n*", "", text, flags=re.MULTILINE)
     # A norm is no substitution.
-    text = re.sub(r"(?<=\s)\|(\w)\|(?=[\s.,:;])", r"\\|\1\\|", text)
+    text = re.sub(r"(?<=[\s(])\|(\w)\|(?=[\s.,:;)^])", r"\\|\1\\|", text)
     lines[:] = text.split("\n")
 
 
@@ -101,8 +101,65 @@ def _errors():
     return "No results are stored in this checkout; `telamon bench special` measures them."
 
 
+def _so3_result():
+    """The first stored result of so3, and its file."""
+    for file in sorted(RESULTS.glob("so3-*.json")):
+        return json.loads(file.read_text(encoding="utf-8")), file
+    return None, None
+
+
+NOT_STORED = "No results are stored in this checkout; `telamon bench so3` measures them."
+
+
+def _so3_errors():
+    """Largest errors of so3: one line a truth, type and method, over all its degrees."""
+    result, file = _so3_result()
+    if result is None:
+        return NOT_STORED
+    worst = {}
+    for row in [*result["errors"], *({**r, "truth": "rotations", "method": "auto"} for r in result["equivariance"])]:
+        worst.setdefault((row["truth"], row["dtype"], row["method"]), []).append((float(row["max"]), row["l"]))
+    lines = ["| against | type | method | degrees | largest | at L |", "| --- " * 6 + "|"]
+    for (truth, dtype, method), found in worst.items():
+        degrees = [l for _, l in found]
+        cells = [truth, dtype, method, f"{min(degrees)}..{max(degrees)}", f"{max(found)[0]:.1e}", str(max(found)[1])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([f"From `bench/results/{file.name}`:", "", *lines])
+
+
+def _so3_speed():
+    """Nanoseconds a sample and channel by degree, for every implementation, and the plots."""
+    result, file = _so3_result()
+    if result is None:
+        return NOT_STORED
+    rows = result["values"]
+    names = list(dict.fromkeys(r["who"] for r in rows))
+    parts = [
+        f"From `bench/results/{file.name}`: {result['machine']['cpu']}, one thread, float32, {rows[0]['set']} samples and "
+        "channels, nanoseconds a sample and channel, medians; with gradients, both gradients included."
+    ]
+    for what, title in (("forward", "L"), ("training", "L, with gradients")):
+        times = {(r["l"], r["who"]): float(r["median"]) for r in rows if r["pass"] == what}
+        present = [n for n in names if any(who == n for _, who in times)]
+        lines = ["| " + " | ".join([title, *present]) + " |", "| --- " * (len(present) + 1) + "|"]
+        for l in sorted({l for l, _ in times}):
+            cells = [f"{times[l, n]:,.3g}" if (l, n) in times else "-" for n in present]
+            lines.append("| " + " | ".join([str(l), *cells]) + " |")
+        parts.append("\n".join(lines))
+    plots = sorted(RESULTS.glob(f"{file.stem}-*.png"))
+    return "\n\n".join([*parts, *(f"![{plot.stem}](../bench/results/{plot.name})" for plot in plots)])
+
+
+INSERTED = {
+    "<!-- results -->": _results,
+    "<!-- errors -->": _errors,
+    "<!-- so3 errors -->": _so3_errors,
+    "<!-- so3 speed -->": _so3_speed,
+}
+
+
 def insert_results(app, docname, source):
-    for marker, text in (("<!-- results -->", _results), ("<!-- errors -->", _errors)):
+    for marker, text in INSERTED.items():
         if marker in source[0]:
             source[0] = source[0].replace(marker, text())
 

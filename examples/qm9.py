@@ -29,7 +29,7 @@ class Molecule(NamedTuple):
 
 
 def folder() -> Path:
-    """Where the tables are; the package itself is not imported, since it needs pkg_resources, which setuptools dropped."""
+    """Where the tables are. The package itself is not imported: it needs pkg_resources, which setuptools dropped."""
     spec = importlib.util.find_spec("qm9pack")
     if spec is None or not spec.submodule_search_locations:
         sys.exit("this example needs QM9 (100 MB): pip install qm9pack")

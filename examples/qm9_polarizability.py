@@ -32,6 +32,7 @@ except ImportError:
     sys.exit("this example needs PyTorch: pip install torch")
 
 import qm9
+
 import telamon
 import telamon.torch as tt
 
@@ -317,13 +318,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--degrees", type=int, nargs="*", default=[0, 1, 2], help="values of L")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plot", metavar="FILE", default="qm9_polarizability.png")
     parser.add_argument("--quick", action="store_true", help="seconds: few molecules, one epoch")
     args = parser.parse_args()
     if args.quick:
         args.molecules, args.epochs, args.channels = 96, 1, 8
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
+    telamon.set_num_threads(args.threads)
     molecules = qm9.load(args.molecules + max(args.molecules // 8, 32))
     data, test = molecules[: args.molecules], molecules[args.molecules :]
     spread = np.mean([np.linalg.norm(m.polarizability - np.trace(m.polarizability) / 3 * np.eye(3)) for m in test])

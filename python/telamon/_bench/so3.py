@@ -161,14 +161,9 @@ def methods(degrees: Iterable[int], samples: int, channels: int, how: tuple[int,
     """The three methods beside what "auto" takes."""
     rows = []
     for l in degrees:
-        data, variants = inputs(l, samples, channels), {}
-        for method in so3_accuracy.METHODS:
-            call = partial(so3.gaunt_product, data.x, data.y, method=method)
-            try:
-                call()
-            except ValueError:  # not offered at this degree
-                continue
-            variants[method] = call
+        data = inputs(l, samples, channels)
+        offered = [m for m in so3_accuracy.METHODS if m != "sparse" or l <= so3_accuracy.SPARSE]
+        variants = {m: partial(so3.gaunt_product, data.x, data.y, method=m) for m in offered}
         rows += _compare(variants, "methods", (l, samples, channels), how)
     return rows
 
