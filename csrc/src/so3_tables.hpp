@@ -2,7 +2,7 @@
 #pragma once
 
 #include <telamon/so3/fourier.hpp>
-#include <telamon/so3/product.hpp>
+#include <telamon/so3/parallels.hpp>
 
 #include <vector>
 
@@ -29,7 +29,6 @@ const detail::fourier_basis<T>& to_fourier(int lmax);
 template <class T>
 const detail::fourier_basis<T>& from_fourier(int lmax, int highest);
 
-// The nodes on which polynomials of this degree are integrated exactly.
-constexpr int nodes_for(int degree) { return degree / 2 + 1; }
+using detail::nodes_for;
 
 }  // namespace telamon::so3::tiles

@@ -23,7 +23,8 @@ namespace telamon::so3 {
 
 namespace detail {
 
-// How many parallels of one hemisphere go through the three steps together.
+// How many parallels of one hemisphere go through the three steps together: enough to load each coefficient rarely.
+// Where memory is scarcer than loads, as on a GPU, kernels take one, by their parameter Pairs.
 inline constexpr int block_pairs = 6;
 
 // The table of one degree lmax on one set of parallels: `pairs` of them, from the pole to the equator, and their mirror
@@ -114,14 +115,16 @@ TELAMON_HD TELAMON_INLINE void synthesize_rows(const T* table, int degree, int p
 }
 
 // Circles 2i (north) and 2i + 1 (south) for the pairs first + i, i < count.
-template <bool Slope, class T, class V>
+template <bool Slope, int Pairs, class T, class V>
 TELAMON_HD TELAMON_INLINE void synthesize(const parallels<T>& at, int first, int count, const V* x,
                                           V* circles) noexcept {
   const T* table = (Slope ? at.slope : at.synthesis) + first;
   const std::ptrdiff_t pair = 2 * circle_size(at.lmax);
   int i = 0;
-  for (; i + 3 <= count; i += 3) synthesize_rows<Slope, 3>(table + i, at.lmax, at.pairs, x, circles + i * pair);
-  if (count - i == 2) synthesize_rows<Slope, 2>(table + i, at.lmax, at.pairs, x, circles + i * pair);
+  if constexpr (Pairs >= 3)
+    for (; i + 3 <= count; i += 3) synthesize_rows<Slope, 3>(table + i, at.lmax, at.pairs, x, circles + i * pair);
+  if constexpr (Pairs >= 2)
+    if (count - i == 2) synthesize_rows<Slope, 2>(table + i, at.lmax, at.pairs, x, circles + i * pair);
   if (count - i == 1) synthesize_rows<Slope, 1>(table + i, at.lmax, at.pairs, x, circles + i * pair);
 }
 
@@ -283,36 +286,37 @@ struct product_tables {
 };
 
 // What product_tile needs, in units of V.
-TELAMON_HD constexpr std::ptrdiff_t product_scratch(kind which, int l1, int l2, int l3) noexcept {
+TELAMON_HD constexpr std::ptrdiff_t product_scratch(kind which, int l1, int l2, int l3,
+                                                    int pairs = block_pairs) noexcept {
   const int functions = which == kind::even ? 1 : 2, outputs = which == kind::complete ? 2 : 1;
   const int on_circle = circle_size(l1) + circle_size(l2);
-  return 2 * block_pairs * on_circle * functions + (functions - 1) * on_circle + outputs * block_pairs * 4 * (l3 + 1);
+  return 2 * pairs * on_circle * functions + (functions - 1) * on_circle + outputs * pairs * 4 * (l3 + 1);
 }
 
 // z += the even or the odd product or their sum; for kind::complete z += the even and odd += the odd one.
-template <kind Which, class T, class V>
+template <kind Which, int Pairs = block_pairs, class T, class V>
 TELAMON_HD TELAMON_INLINE void product_tile(const product_tables<T>& tables, const V* x, const V* y, V* z, V* odd,
                                             V* scratch) noexcept {
   const int l1 = tables.x.lmax, l2 = tables.y.lmax, l3 = tables.z.lmax, pairs = tables.z.pairs;
   constexpr bool derivatives = Which != kind::even;
-  const std::ptrdiff_t size1 = 2 * block_pairs * circle_size(l1), size2 = 2 * block_pairs * circle_size(l2);
+  const std::ptrdiff_t size1 = 2 * Pairs * circle_size(l1), size2 = 2 * Pairs * circle_size(l2);
   V *f = scratch, *g = f + size1, *next = g + size2, *f_theta = next, *g_theta = f_theta + size1;
   if (derivatives) next = g_theta + size2;
   V *f_phi = next, *g_phi = f_phi + circle_size(l1);
   if (derivatives) next = g_phi + circle_size(l2);
   const std::ptrdiff_t in_h = 4 * (l3 + 1);
-  V *h = next, *h_odd = h + block_pairs * in_h;
+  V *h = next, *h_odd = h + Pairs * in_h;
 
   // Loops over the two factors, so that there is one copy of the code they run.
   const parallels<T>* const tables_of[2] = {&tables.x, &tables.y};
   const V* const coefficients[2] = {x, y};
   V *const values[2] = {f, g}, *const slopes[2] = {f_theta, g_theta};
 
-  for (int first = 0; first < pairs; first += block_pairs) {
-    const int count = pairs - first < block_pairs ? pairs - first : block_pairs;
-    for (int n = 0; n < 2; ++n) synthesize<false>(*tables_of[n], first, count, coefficients[n], values[n]);
+  for (int first = 0; first < pairs; first += Pairs) {
+    const int count = pairs - first < Pairs ? pairs - first : Pairs;
+    for (int n = 0; n < 2; ++n) synthesize<false, Pairs>(*tables_of[n], first, count, coefficients[n], values[n]);
     if constexpr (derivatives)
-      for (int n = 0; n < 2; ++n) synthesize<true>(*tables_of[n], first, count, coefficients[n], slopes[n]);
+      for (int n = 0; n < 2; ++n) synthesize<true, Pairs>(*tables_of[n], first, count, coefficients[n], slopes[n]);
     for (int i = 0; i < count; ++i) {
       const bool equator = tables.z.equator && first + i == pairs - 1;
       for (int side = 0; side < (equator ? 1 : 2); ++side) {
@@ -358,22 +362,23 @@ TELAMON_HD constexpr int needed_degree(int done, int left, int lmax) noexcept {
   return done < lmax + left ? done : lmax + left;
 }
 
-TELAMON_HD constexpr std::ptrdiff_t monomial_scratch(int total_degree, int circles, int lmax) noexcept {
-  return std::ptrdiff_t(2) * block_pairs * circles * circle_size(total_degree) + 3 * circle_size(total_degree) +
-         block_pairs * 4 * (lmax + 1);
+TELAMON_HD constexpr std::ptrdiff_t monomial_scratch(int total_degree, int circles, int lmax,
+                                                     int pairs = block_pairs) noexcept {
+  return std::ptrdiff_t(2) * pairs * circles * circle_size(total_degree) + 3 * circle_size(total_degree) +
+         pairs * 4 * (lmax + 1);
 }
 
 // z += the product of `n` factors, their tables in at[0, n), of which `out` is for the result. Two factors or more,
 // powers counted; `total` is the sum of all degrees.
-template <class T, class V>
+template <int Pairs = block_pairs, class T, class V>
 TELAMON_HD TELAMON_INLINE void monomial_tile(const parallels<T>* at, const monomial_factor<V>* factors, int n,
                                              const parallels<T>& out, int total, V* z, V* scratch) noexcept {
   const int pairs = out.pairs, lmax = out.lmax;
-  const std::ptrdiff_t in_h = 4 * (lmax + 1), area = std::ptrdiff_t(2) * block_pairs * circle_size(total);
-  V *h = scratch + n * area, *product = h + block_pairs * in_h, *next = product + circle_size(total);
-  for (int first = 0; first < pairs; first += block_pairs) {
-    const int count = pairs - first < block_pairs ? pairs - first : block_pairs;
-    for (int k = 0; k < n; ++k) synthesize<false>(at[k], first, count, factors[k].x, scratch + k * area);
+  const std::ptrdiff_t in_h = 4 * (lmax + 1), area = std::ptrdiff_t(2) * Pairs * circle_size(total);
+  V *h = scratch + n * area, *product = h + Pairs * in_h, *next = product + circle_size(total);
+  for (int first = 0; first < pairs; first += Pairs) {
+    const int count = pairs - first < Pairs ? pairs - first : Pairs;
+    for (int k = 0; k < n; ++k) synthesize<false, Pairs>(at[k], first, count, factors[k].x, scratch + k * area);
     for (int i = 0; i < count; ++i) {
       const bool equator = out.equator && first + i == pairs - 1;
       for (int side = 0; side < (equator ? 1 : 2); ++side) {
