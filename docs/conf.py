@@ -34,8 +34,10 @@ telamon.stats.VonMisesFisherMixture  # noqa: B018
 if find_spec("torch") is None:
     sys.modules["torch"] = MagicMock()
     sys.modules["torch"].autograd.Function = type("Function", (), {"apply": staticmethod(MagicMock())})
+    sys.modules["torch"].nn.Module = type("Module", (), {})
+_JAX = ("jax", "jax.numpy", "jax.custom_derivatives", "jax.extend.core", "jax.interpreters")
 if find_spec("jax") is None:
-    sys.modules.update({name: MagicMock() for name in ("jax", "jax.numpy", "jax.custom_derivatives")})
+    sys.modules.update({name: MagicMock() for name in _JAX})
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it in words
 napoleon_google_docstring = False

@@ -1,4 +1,4 @@
-"""telamon for JAX: the functions of `telamon.special` on JAX arrays, under jit, grad, vmap and the rest.
+"""telamon for JAX: the functions of `telamon.special` and `telamon.so3` under jit, grad, vmap and the rest.
 
 float64 needs ``jax_enable_x64``, as everywhere in JAX; float16 and bfloat16 are computed in float32 and rounded back.
 
@@ -13,9 +13,17 @@ NotImplementedError.
     >>> import jax, telamon.jax as tj
     >>> jax.grad(tj.log_iv, argnums=(0, 1))(1.5, 2.0)      # the derivatives in v and in x
     (Array(-0.9178..., dtype=float32, ...), Array(0.9240..., dtype=float32, ...))
+
+The functions of `telamon.so3` take arrays (..., (lmax + 1)^2, channels) and are differentiable to every order, in
+forward and reverse mode, since their derivatives are the same functions again. They call back into Python.
+
+    >>> x = jax.random.normal(jax.random.key(0), (100, 9, 32))       # degrees 0 to 2, 32 channels
+    >>> jax.grad(lambda x: tj.gaunt_product(x, x)[:, 0].sum())(x).shape
+    (100, 9, 32)
 """
 
-from . import _special
+from . import _so3, _special
+from ._so3 import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__]
+__all__ = [*_special.__all__, *_so3.__all__]

@@ -1,4 +1,4 @@
-"""telamon for PyTorch: the functions of `telamon.special` on tensors, with their gradients.
+"""telamon for PyTorch: the functions of `telamon.special` and `telamon.so3` on tensors, with their gradients.
 
 CPU tensors are read in place, as NumPy views, without a copy where their strides allow; CUDA tensors stay on their
 device, on PyTorch's current stream (see `telamon.cuda`). float16 and bfloat16 are computed in float32 and rounded
@@ -14,9 +14,21 @@ does not widen the other argument.
     >>> tt.log_iv(1.5, x).sum().backward()
     >>> x.grad        # d/dx log I_v(x)
     tensor([3.0968, 0.9240, 0.9984], dtype=torch.float64)
+
+The functions of `telamon.so3` take tensors (..., (lmax + 1)^2, channels) and are differentiable to every order, since
+their derivatives are the same functions again: energies can be differentiated to forces, and a loss on forces trained.
+`GauntProduct`, `GauntConv` and `SphericalHarmonics` are modules of them. There is no forward mode of differentiation.
+
+    >>> x = torch.randn(100, 9, 32, requires_grad=True)              # degrees 0 to 2, 32 channels
+    >>> z = tt.gaunt_product(x, x, lmax_out=3)
+    >>> z.shape
+    torch.Size([100, 16, 32])
+    >>> (force,) = torch.autograd.grad(z[:, 0].sum(), x, create_graph=True)
 """
 
-from . import _special
+from . import _so3, _so3_modules, _special
+from ._so3 import *  # noqa: F403
+from ._so3_modules import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__]
+__all__ = [*_special.__all__, *_so3.__all__, *_so3_modules.__all__]
