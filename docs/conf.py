@@ -136,10 +136,9 @@ def _so3_speed():
         return NOT_STORED
     rows = result["values"]
     names = list(dict.fromkeys(r["who"] for r in rows))
-    parts = [
-        f"From `bench/results/{file.name}`: {result['machine']['cpu']}, one thread, float32, {rows[0]['set']} samples and "
-        "channels, nanoseconds a sample and channel, medians; with gradients, both gradients included."
-    ]
+    cpu, size = result["machine"]["cpu"], rows[0]["set"]
+    text = f"From `bench/results/{file.name}`: {cpu}, one thread, float32, {size} samples and channels; medians, in"
+    parts = [f"{text} nanoseconds a sample and channel. The second table is with both gradients."]
     for what, title in (("forward", "L"), ("training", "L, with gradients")):
         times = {(r["l"], r["who"]): float(r["median"]) for r in rows if r["pass"] == what}
         present = [n for n in names if any(who == n for _, who in times)]

@@ -9,7 +9,20 @@ import pytest
 
 import telamon
 from telamon import _bench
-from telamon._bench import accuracy, machine, peers, report, special_plots, special_report, timing
+from telamon._bench import (
+    accuracy,
+    machine,
+    peers,
+    report,
+    so3_accuracy,
+    so3_peers,
+    so3_plots,
+    so3_report,
+    special_plots,
+    special_report,
+    timing,
+)
+from telamon._bench import so3 as so3_bench
 
 COMPARE = Path(__file__).parents[2] / "bench" / "compare.py"
 
@@ -120,3 +133,91 @@ def test_plots(tmp_path):
     pytest.importorskip("flint")
     maps = special_plots.error_maps(functions, 3, (-1, 1))
     assert np.nanmax(maps["telamon", "log_iv"]) <= 2  # eps, M2
+
+
+# ---- so3
+
+
+@pytest.fixture(scope="module")
+def so3_result(tmp_path_factory):
+    """What one quick run writes, beside what is there of torch alone: the others compile for half a minute."""
+    folder = tmp_path_factory.mktemp("so3")
+    threads = telamon.get_num_threads()
+    options = ["--quick", "--rounds", "2", "--peers", "gemm", "--json", str(folder / "a.json")]
+    assert _bench.main(["so3", *options, "--markdown", str(folder / "a.md")]) == 0
+    assert telamon.get_num_threads() == threads
+    return json.loads((folder / "a.json").read_text()), (folder / "a.md").read_text()
+
+
+def test_so3_result_holds_every_section(so3_result):
+    data, markdown = so3_result
+    for section in so3_report.SECTIONS:
+        header, rows = so3_report.TABLES[section][1](data)
+        assert all(len(row) == len(header) for row in rows)
+        if rows:
+            assert so3_report.TABLES[section][0] in markdown
+    assert {row["verdict"] for row in data["must"]} <= {"PASS", "short", "unknown"}
+    assert {row["who"] for row in data["values"]} >= {"telamon", "telamon, out="}
+    assert {row["who"] for row in data["methods"]} == set(so3_accuracy.METHODS)
+    assert all(row["min"] > 0 for section in ("values", "edges", "parity", "others") for row in data[section])
+    assert [row["l"] for row in data["growth"]] == [8, 12, 16]
+
+
+def test_so3_accuracy_rows_are_judged(so3_result):
+    """That they pass is for the tests of so3 to say; a broken metric would not be of this size."""
+    rows = [row for row in so3_result[0]["must"] if row["unit"] == "max|z|"]
+    assert len(rows) == 5
+    assert all(row["verdict"] == "PASS" for row in rows)
+
+
+def test_so3_names_what_is_missing(monkeypatch):
+    def absent():
+        raise ImportError("no module", name="e3nn")
+
+    monkeypatch.setattr(so3_peers, "e3nn", absent)
+    found, missing = so3_peers.load(["e3nn"])
+    assert all(c.name.startswith("telamon") for c in found)
+    assert missing == ["e3nn: not measured, e3nn is not installed; pip install e3nn"]
+    with pytest.raises(SystemExit, match="no peer is called maple"):
+        so3_peers.load(["maple"])
+
+
+def test_so3_skips_what_would_not_fit_or_end(monkeypatch):
+    speed = so3_bench.Speed([candidate(floats=1e6)], rounds=1, seconds=1e-6)
+    assert speed.measure([(1, 1000, 32)]) == []
+    assert speed.skipped == ["slow, forward, L = 1, 1,000 x 32: it would hold about 128.0 GB"]
+    speed = so3_bench.Speed([candidate(floats=1)], rounds=1, seconds=1e-6)
+    speed.known["slow", 1, "forward"] = 1e9
+    assert speed.measure([(1, 2, 5)]) == []
+    assert speed.skipped == ["slow, forward, L = 1, 2 x 5: one call would take about 10 s"]
+
+
+def candidate(floats):
+    degrees = {"forward": frozenset({1}), "training": frozenset()}
+    return so3_peers.Candidate("slow", "0", "", degrees, lambda l, what: floats, lambda i: {"forward": lambda: None})
+
+
+@pytest.mark.filterwarnings("ignore:.*lpmn_values:DeprecationWarning")  # which e3nn-jax calls
+@pytest.mark.parametrize("name", ["gemm", "e3nn", "e3nn-jax"])
+def test_so3_peers_compute_the_same_product(name):
+    """The three matrix products and e3nn-jax's grid return what telamon does; every call of every peer runs."""
+    pytest.importorskip("torch" if name == "gemm" else name.replace("-", "_"))
+    data = so3_peers.inputs(2, 3, 4)
+    rows = so3_peers.Inputs(*(np.ascontiguousarray(a) for a in (data.x, data.y, data.g))).rows()
+    want = telamon.so3.gaunt_product(rows[0][..., None], rows[1][..., None])[..., 0]
+    for peer in so3_peers.load([name])[0]:
+        if peer.name.startswith("telamon"):
+            continue
+        calls = peer.build(data)
+        assert set(calls) == {"forward", "training"}
+        assert calls["training"]() is not None
+        got = np.asarray(calls["forward"]())
+        if peer.name in ("three GEMMs", "e3nn-jax grid"):
+            # 1e-6 is what float32 is held to.
+            np.testing.assert_allclose(got, want, atol=1e-6 * np.abs(want).max(), rtol=0)
+
+
+def test_so3_plots(so3_result, tmp_path):
+    pytest.importorskip("matplotlib")
+    so3_plots.draw(so3_result[0], tmp_path, "so3")
+    assert all((tmp_path / f"so3-{name}.png").stat().st_size > 1000 for name in ("time", "growth"))

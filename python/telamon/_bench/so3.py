@@ -133,6 +133,8 @@ class Speed:
             l, samples, channels = size
             so3_peers.say(f"L = {l}, {samples:,} samples x {channels} channels")
             calls, construction = self._calls(size)
+            if not calls:
+                continue
             tasks = {name: _task(call, samples * channels) for name, call in calls.items()}
             times = timing.interleave(tasks, self.rounds, self.seconds, PATIENCE)
             for (who, what), t in times.items():

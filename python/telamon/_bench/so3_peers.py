@@ -272,11 +272,11 @@ def e3nn_jax() -> list[Candidate]:
         size = (3 * l // 2 + 1, (3 * l + 1) | 1)  # it asks for an odd number of longitudes
 
         def values(a: Any) -> Any:
-            return e3.to_s2grid(e3.IrrepsArray(irreps, a), *size, normalization="component", **layout).grid_values
+            return e3.to_s2grid(e3.IrrepsArray(irreps, a), *size, normalization="integral", **layout).grid_values
 
         def product(x: Any, y: Any) -> Any:
             signal = e3.SphericalSignal(values(x) * values(y), **layout)
-            return e3.from_s2grid(signal, irreps, normalization="component", lmax_in=2 * l).array
+            return e3.from_s2grid(signal, irreps, normalization="integral", lmax_in=2 * l).array
 
         return calls(i, product, grid_degrees)
 
