@@ -105,6 +105,8 @@ def _markdown(facts: dict[str, Any], tables: dict[str, list[dict[str, Any]]]) ->
     lines = [f"# {facts['device']}", "", "Written by `bench/gpu.sh`; how it measures stands in `bench/gpu.py`.", ""]
     lines += [f"- {key}: {_cell(value)}" for key, value in facts.items()]
     for core, rows in tables.items():
+        if not rows:  # the core said why
+            continue
         columns = list(rows[0])
         lines += ["", f"## {core}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
         lines += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in rows]
