@@ -120,20 +120,28 @@ def register(
         return apply_transformed(*pack(args))
 
     def call(*args: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if is_traced():
             return op(*args)
         if torch._C._are_functorch_transforms_active():
             return transformed(*args)
-        tensors = [a for a in (pack(args) if variadic else args) if isinstance(a, Tensor)]
-        if torch._C._len_torch_dispatch_stack() or any(type(t) not in _PLAIN or t.is_meta for t in tensors):
-            return op(*args)
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        needed = False
+        for a in pack(args) if variadic else args:
+            if isinstance(a, Tensor):
+                if type(a) not in _PLAIN or a.is_meta:
+                    return op(*args)
+                needed = needed or a.requires_grad
+        if needed and torch.is_grad_enabled():
             return apply_eager(*pack(args))
         return run(*args)
 
     setattr(_operators, name, op)
     setattr(_transformed, name, transformed)
     setattr(lib, name, call)
+
+
+def is_traced() -> bool:
+    """Whether a compiler or another mode of dispatch watches, which must see operators."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
 def batch_first(info: Any, dim: int | None, t: Tensor) -> Tensor:
@@ -143,4 +151,6 @@ def batch_first(info: Any, dim: int | None, t: Tensor) -> Tensor:
 
 def numpy_view(t: Tensor) -> Any:
     """The CPU tensor's memory as a NumPy array, whatever its strides."""
-    return (t.resolve_neg() if t.is_neg() else t).detach().numpy()
+    if t.requires_grad:
+        t = t.detach()
+    return t.resolve_neg().numpy() if t.is_neg() else t.numpy()

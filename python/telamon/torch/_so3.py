@@ -68,7 +68,8 @@ def _features(where: str, name: str, x: Tensor, dtype: torch.dtype, layout: str)
     """The tensor with channels last in the compute dtype, and its lmax."""
     if x.ndim < 2:
         raise ValueError(f"{where}: {name} has shape {tuple(x.shape)}; pass (..., components, channels)")
-    x = x.to(dtype)
+    if x.dtype != dtype:
+        x = x.to(dtype)
     if layout == "channels_first":
         x = x.transpose(-1, -2)
     return x, shapes.lmax_of(where, name, x.shape[-2])
@@ -76,22 +77,22 @@ def _features(where: str, name: str, x: Tensor, dtype: torch.dtype, layout: str)
 
 def _leading(where: str, parts: dict[str, Any]) -> tuple[int, ...]:
     """The leading dimensions that all broadcast to."""
-    every = list(parts.values())
-    if all(lead == every[0] for lead in every):
-        return tuple(every[0])
+    first, *others = parts.values()
+    if all(lead == first for lead in others):
+        return tuple(first)
     try:
-        return tuple(_broadcast_shapes(*every))
+        return tuple(_broadcast_shapes(first, *others))
     except RuntimeError:
         text = " and ".join(f"{name} {tuple(lead)}" for name, lead in parts.items())
         raise ValueError(f"{where}: the leading dimensions do not broadcast: {text}") from None
 
 
-def _samples(x: Tensor, lead: tuple[int, ...], channels: int | None) -> Tensor:
+def _samples(x: Tensor, lead: tuple[int, ...], channels: int) -> Tensor:
     """The tensor as (samples, components, channels), repeated without a copy where it is broadcast."""
-    tail = x.shape[-2:] if channels is None else (x.shape[-2], channels)
-    if x.shape != (*lead, *tail):
-        x = x.expand(*lead, *tail)
-    return x if x.ndim == 3 else x.reshape(math.prod(lead), *tail)
+    shape = (*lead, x.shape[-2], channels)
+    if x.shape != shape:
+        x = x.expand(shape)
+    return x if x.ndim == 3 else x.reshape(math.prod(lead), *shape[-2:])
 
 
 def _restore(z: Tensor, lead: tuple[int, ...], dtype: torch.dtype, layout: str) -> Tensor:
@@ -99,7 +100,7 @@ def _restore(z: Tensor, lead: tuple[int, ...], dtype: torch.dtype, layout: str) 
         z = z.reshape(*lead, *z.shape[1:])
     if layout == "channels_first":
         z = z.transpose(-1, -2)
-    return z.to(dtype)
+    return z if z.dtype == dtype else z.to(dtype)
 
 
 def _options(where: str, normalization: str, layout: str) -> None:
@@ -120,10 +121,8 @@ def _scaled(x: Tensor, lmax: int, normalization: str, power: int = 1) -> Tensor:
 # ---- products
 
 
-def _weights(where: str, weights: Weights, lmaxs: tuple[int, int, int], x: Tensor, channels: int) -> list[Any]:
+def _weights(where: str, weights: Any, lmaxs: tuple[int, int, int], x: Tensor, channels: int) -> list[Any]:
     """The weights of x, y and the result, each None or (rank, degrees, channels)."""
-    if weights is None:
-        return [None, None, None]
     if isinstance(weights, Tensor) or not isinstance(weights, Sequence) or len(weights) != 3:
         raise TypeError(f"{where}: weights is no triple; pass (w1, w2, w3), each a tensor or None")
     named = {f"weights[{i}]": w for i, w in enumerate(weights)}
@@ -134,8 +133,9 @@ def _weights(where: str, weights: Weights, lmaxs: tuple[int, int, int], x: Tenso
         if w is None:
             result.append(None)
             continue
-        w = w.to(x.dtype)
-        full = w[None, :, None] if w.ndim == 1 else w[None] if w.ndim == 2 else w
+        if w.dtype != x.dtype:
+            w = w.to(x.dtype)
+        full = w if w.ndim == 3 else w[None, :, None] if w.ndim == 1 else w.unsqueeze(0)
         if full.ndim != 3 or full.shape[1] != lmax + 1 or full.shape[2] not in (1, channels):
             raise ValueError(
                 f"{where}: {name} has shape {tuple(w.shape)}; pass ({lmax + 1},), ({lmax + 1}, {channels}) or "
@@ -145,13 +145,11 @@ def _weights(where: str, weights: Weights, lmaxs: tuple[int, int, int], x: Tenso
             raise ValueError(f"{where}: {name} has rank {full.shape[0]} and another weight {rank}; pass equal ranks")
         rank = max(rank, full.shape[0])
         result.append(full)
-    return [None if w is None else w.expand(rank, w.shape[1], channels) for w in result]
+    return [w if w is None or w.shape[::2] == (rank, channels) else w.expand(rank, -1, channels) for w in result]
 
 
 def _normalized(weights: list[Any], lmaxs: tuple[int, int, int], normalization: str, x: Tensor, channels: int) -> None:
     """Let the weights bring x and y to "component" normalisation, and the result back."""
-    if normalization == "component":
-        return
     for i, (lmax, power) in enumerate(zip(lmaxs, (1, 1, -1), strict=True)):
         scales = [s**power for s in shapes.degree_scales(lmax, normalization) or ()]
         if normalization == "integral":
@@ -222,11 +220,16 @@ def gaunt_product(
     x, l1 = _features(where, "x", x, _compute(dtype), layout)
     y, l2 = _features(where, "y", y, _compute(dtype), layout)
     l3 = shapes.lmax_out_of(where, lmax_out, max(l1, l2), l1 + l2, "l1 + l2")
-    channels = shapes.channels_of(where, "x", x.shape[-1], "y", y.shape[-1])
-    lead = _leading(where, {"x": x.shape[:-2], "y": y.shape[:-2]})
-    ws = _weights(where, weights, (l1, l2, l3), x, channels)
-    _normalized(ws, (l1, l2, l3), normalization, x, channels)
-    x, y = _samples(x, lead, channels), _samples(y, lead, channels)
+    if x.ndim == y.ndim == 3 and x.shape[::2] == y.shape[::2]:  # the usual case, at once
+        lead: tuple[int, ...] = (x.shape[0],)
+        channels = x.shape[2]
+    else:
+        channels = shapes.channels_of(where, "x", x.shape[-1], "y", y.shape[-1])
+        lead = _leading(where, {"x": x.shape[:-2], "y": y.shape[:-2]})
+        x, y = _samples(x, lead, channels), _samples(y, lead, channels)
+    ws = [None] * 3 if weights is None else _weights(where, weights, (l1, l2, l3), x, channels)
+    if normalization != "component":
+        _normalized(ws, (l1, l2, l3), normalization, x, channels)
     if parity == "complete" and group == "O3":
         pair = lib.so3_complete(x, y, *ws, l3, method)
         return tuple(_restore(z, lead, dtype, layout) for z in pair)

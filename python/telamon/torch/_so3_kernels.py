@@ -15,6 +15,7 @@ Tensors here are (samples, components, channels) of one dtype and device, whatev
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,16 +25,16 @@ from torch import Tensor
 
 from .. import _core
 from ..so3._harmonics import gradient_table
-from ._operators import batch_first, numpy_view, register
+from ._operators import batch_first, is_traced, numpy_view, register
 
 
-def _call(kernel: str, device: torch.device, *args: Any) -> None:
+def _call(kernel: str, like: Tensor, *args: Any) -> None:
     """Run `_core.<kernel>`, or its CUDA kernel `telamon.cuda.<kernel>`, on the tensors among the arguments."""
-    if device.type == "cpu":
+    if like.is_cpu:
         getattr(_core, kernel)(*[_to_numpy(a) for a in args])
         return
-    if device.type != "cuda":
-        raise ValueError(f"telamon.torch: tensors are on {device}; move them to a CPU or CUDA device")
+    if not like.is_cuda:
+        raise ValueError(f"telamon.torch: tensors are on {like.device}; move them to a CPU or CUDA device")
     from .. import cuda
 
     launch = getattr(cuda, kernel, None)
@@ -45,7 +46,7 @@ def _call(kernel: str, device: torch.device, *args: Any) -> None:
 def _to_numpy(a: Any) -> Any:
     if isinstance(a, Tensor):
         return numpy_view(a)
-    return [_to_numpy(t) for t in a] if isinstance(a, list) else a
+    return [numpy_view(t) if isinstance(t, Tensor) else t for t in a] if isinstance(a, list) else a
 
 
 def _components(lmax: int) -> int:
@@ -56,22 +57,49 @@ def _lmax(x: Tensor) -> int:
     return int(x.shape[1] ** 0.5 + 0.5) - 1
 
 
-def degrees(components: int, device: torch.device) -> Tensor:
+# ---- numbers per degree and numbers per component
+
+
+def _constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Cache a table, except where a tracer must see how it is made."""
+    made: dict[Any, Tensor] = {}
+
+    def get(*key: Any) -> Tensor:
+        if is_traced():
+            return make(*key)
+        if key not in made:
+            with torch.inference_mode(False):
+                made[key] = make(*key)
+        return made[key]
+
+    return get
+
+
+@_constant
+def _degrees(components: int, device: torch.device) -> Tensor:
     """The degree of each component: the whole part of sqrt(k), which is exact."""
     return torch.arange(components, device=device).sqrt().long()
 
 
+@_constant
+def _summation(components: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The matrix (degrees, components) of ones and zeros that sums over the components of each degree."""
+    index = _degrees(components, device)
+    return (torch.arange(int(components**0.5 + 0.5), device=device)[:, None] == index).to(dtype)
+
+
 def per_component(w: Tensor, dim: int) -> Tensor:
     """One number a degree along `dim`, repeated for each of its components."""
-    return w.index_select(dim, degrees(_components(w.shape[dim] - 1), w.device))
+    return w.index_select(dim, _degrees(_components(w.shape[dim] - 1), w.device))
 
 
 def _per_degree(x: Tensor, dim: int) -> Tensor:
     """The transpose of per_component: the sum over the components of each degree."""
-    index = degrees(x.shape[dim], x.device)
+    if dim == 0:
+        return _summation(x.shape[0], x.dtype, x.device) @ x
     shape = list(x.shape)
     shape[dim] = int(x.shape[dim] ** 0.5 + 0.5)
-    return x.new_zeros(shape).index_add(dim, index, x)
+    return x.new_zeros(shape).index_add(dim, _degrees(x.shape[dim], x.device), x)
 
 
 def _flat(t: Tensor) -> Tensor:
@@ -114,18 +142,18 @@ def _rank(weights: tuple[Tensor | None, ...]) -> int:
 
 
 def _at(w: Tensor | None, r: int) -> Tensor | None:
-    return None if w is None else w[r : r + 1]
+    return w if w is None or w.shape[0] == 1 else w[r : r + 1]
 
 
 def _run_product(
-    x: Tensor, y: Tensor, out: Tensor, odd: Tensor | None, kind: str, method: str, weights: tuple[Tensor | None, ...]
+    x: Tensor, y: Tensor, out: Tensor, odd: Tensor | None, kind: str, method: str, *weights: Tensor | None
 ) -> None:
-    if weights == (None, None, None):
-        _call("so3_product", x.device, x, y, out, odd, kind, method)
+    if all(w is None for w in weights):
+        _call("so3_product", x, x, y, out, odd, kind, method)
         return
     for r in range(_rank(weights)):
-        at = (None if w is None else w[r] for w in weights)
-        _call("so3_product", x.device, x, y, out, odd, kind, method, r > 0, *at)
+        at = (None if w is None else w.select(0, r) for w in weights)
+        _call("so3_product", x, x, y, out, odd, kind, method, r > 0, *at)
 
 
 def _new(x: Tensor, lmax: int) -> Tensor:
@@ -136,7 +164,7 @@ def _product(
     x: Tensor, y: Tensor, w1: Tensor | None, w2: Tensor | None, w3: Tensor | None, lmax_out: int, kind: str, method: str
 ) -> Tensor:
     out = _new(x, lmax_out)
-    _run_product(x, y, out, None, kind, method, (w1, w2, w3))
+    _run_product(x, y, out, None, kind, method, w1, w2, w3)
     return out
 
 
@@ -144,7 +172,7 @@ def _complete(
     x: Tensor, y: Tensor, w1: Tensor | None, w2: Tensor | None, w3: Tensor | None, lmax_out: int, method: str
 ) -> tuple[Tensor, Tensor]:
     out, odd = _new(x, lmax_out), _new(x, lmax_out)
-    _run_product(x, y, out, odd, "complete", method, (w1, w2, w3))
+    _run_product(x, y, out, odd, "complete", method, w1, w2, w3)
     return out, odd
 
 
@@ -169,13 +197,14 @@ def _slot(
     wanted = i < 2 and needed[i]
     if w is None or not needed[2 + i]:
         return (lib.so3_product(a, b, wa, wb, w, _lmax(of), kind, method) if wanted else None), None
-    grads, by_weight = [], []
+    grads, parts = [], []
     for r in range(w.shape[0]):
         unweighted = lib.so3_product(a, b, _at(wa, r), _at(wb, r), None, _lmax(of), kind, method)
-        by_weight.append(_per_degree((of * unweighted).sum(0), 0))
+        parts.append(_per_degree((of * unweighted).sum(0), 0))
         if wanted:
             grads.append(unweighted * per_component(w[r], 0))
-    return (functools.reduce(torch.add, grads) if wanted else None), torch.stack(by_weight)
+    by_weight = parts[0][None] if len(parts) == 1 else torch.stack(parts)
+    return (functools.reduce(torch.add, grads) if wanted else None), by_weight
 
 
 def _product_gradient(
@@ -183,7 +212,7 @@ def _product_gradient(
 ) -> Any:
     """The gradients in x, y and the weights, summed over (kind of product, gradient of its result)."""
     x, y, *weights = ctx.saved_tensors
-    if len(terms) == 1 and weights == [None, None, None]:
+    if len(terms) == 1 and all(w is None for w in weights):
         ((kind, g),) = terms
         gx = lib.so3_product(y, g, None, None, None, _lmax(x), kind, method) if needed[0] else None
         gy = lib.so3_product(g, x, None, None, None, _lmax(y), kind, method) if needed[1] else None
@@ -237,9 +266,9 @@ register(
 def _monomial(factors: list[Tensor], powers: list[int], lmax_out: int) -> Tensor:
     out = _new(factors[0], lmax_out)
     if sum(powers) == 2:  # the product has kernels of its own
-        _call("so3_product", out.device, factors[0], factors[-1], out, None, "even", "auto")
+        _call("so3_product", out, factors[0], factors[-1], out, None, "even", "auto")
     else:
-        _call("so3_monomial", out.device, list(factors), list(powers), out)
+        _call("so3_monomial", out, list(factors), list(powers), out)
     return out
 
 
@@ -300,7 +329,7 @@ def _gradient_matrix(lmax: int, dtype: torch.dtype, device: torch.device) -> Ten
 
 def _harmonics(r: Tensor, lmax: int) -> Tensor:
     out = r.new_empty(r.shape[0], _components(lmax))
-    _call("so3_harmonics", r.device, r, out)
+    _call("so3_harmonics", r, r, out)
     return out
 
 
@@ -395,7 +424,7 @@ def _conv(
     if directions.device.type == "cpu":
         _check_edges(x, directions, senders, receivers, num_out)
     out = x.new_empty(num_out, _components(lmax_out), x.shape[2])
-    _call("so3_conv", x.device, x, directions, w, out, senders, receivers)
+    _call("so3_conv", x, x, directions, w, out, senders, receivers)
     return out
 
 
@@ -443,7 +472,7 @@ register(
 
 def _rotate(x: Tensor, rotations: Tensor, transposed: bool) -> Tensor:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    _call("so3_rotate", x.device, rotations, x, out, transposed)
+    _call("so3_rotate", x, rotations, x, out, transposed)
     return out
 
 
@@ -475,7 +504,7 @@ register(
 
 def _wigner(rotations: Tensor, l: int) -> Tensor:
     out = rotations.new_empty(rotations.shape[0], 2 * l + 1, 2 * l + 1)
-    _call("so3_wigner", rotations.device, rotations, out, l)
+    _call("so3_wigner", rotations, rotations, out, l)
     return out
 
 
