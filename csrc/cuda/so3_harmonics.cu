@@ -3,11 +3,11 @@
 // as int. What a block needs of shared memory grows with the degree; cudaErrorInvalidValue says that it is too much: on
 // an H100 beyond degree 168 for harmonics in double, 58 for matrices (82 in single precision). Harmonics in single
 // precision end at 100, where numbers on the way would overflow.
-#include <cuda_runtime.h>
-
 #include <telamon/core/config.hpp>
 #include <telamon/so3/harmonics.hpp>
 #include <telamon/so3/wigner.hpp>
+
+#include "blocks.cuh"
 
 #include <cstddef>
 
@@ -15,34 +15,6 @@ namespace telamon::so3 {
 namespace {
 
 using arch = native_arch;
-
-// ---- launching
-
-template <class... Params, class... Args>
-int launch_blocks(void (*kernel)(Params...), std::size_t blocks, int threads, std::size_t shared, void* stream,
-                  Args... args) {
-  if (blocks == 0) return cudaSuccess;
-  int device = 0, processors = 0, most = 0;
-  if (const cudaError_t error = cudaGetDevice(&device)) return error;
-  if (const cudaError_t error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device)) {
-    return error;
-  }
-  if (const cudaError_t error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device)) {
-    return error;
-  }
-  if (shared > std::size_t(most)) return cudaErrorInvalidValue;
-  if (const cudaError_t error =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared))) {
-    return error;
-  }
-  const std::size_t enough = 32 * std::size_t(processors);
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks < enough ? blocks : enough));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = shared;
-  config.stream = static_cast<cudaStream_t>(stream);
-  return cudaLaunchKernelEx(&config, kernel, args...);
-}
 
 extern __shared__ double shared_memory[];  // of a type that aligns for all
 
@@ -95,8 +67,8 @@ int launch_harmonics(const T* r, T* out, int lmax, int normalize, std::size_t sa
   if (lmax < 0 || lmax > most) return cudaErrorInvalidValue;
   const auto rows = std::size_t(threads / (lmax + 1));
   const std::size_t shared = 2 * sizeof(T) * std::size_t(detail::triangular(lmax + 1, 0));
-  return launch_blocks(normalize ? harmonics<T, true> : harmonics<T, false>, (samples + rows - 1) / rows, threads,
-                       shared, stream, r, out, lmax, samples);
+  return cuda::launch_blocks(normalize ? harmonics<T, true> : harmonics<T, false>, (samples + rows - 1) / rows, threads,
+                             shared, stream, r, out, lmax, samples);
 }
 
 // ---- rotations: a block for each sample, its threads first for the entries of a degree's matrix, then for its rows
@@ -202,7 +174,7 @@ template <class T>
 int launch_wigner(const T* rotations, T* out, int l, std::size_t samples, void* stream) {
   if (l < 0) return cudaErrorInvalidValue;
   const int threads = l < 3 ? 32 : l < 6 ? 128 : 256;
-  return launch_blocks(wigner<T>, samples, threads, matrices<T>::bytes(l), stream, rotations, out, l, samples);
+  return cuda::launch_blocks(wigner<T>, samples, threads, matrices<T>::bytes(l), stream, rotations, out, l, samples);
 }
 template <class T>
 int launch_rotate(const T* rotations, const T* x, T* out, int lmax, int transposed, std::size_t samples,
@@ -210,8 +182,8 @@ int launch_rotate(const T* rotations, const T* x, T* out, int lmax, int transpos
   if (lmax < 0) return cudaErrorInvalidValue;
   if (channels == 0) return cudaSuccess;
   const int threads = lmax < 2 && channels <= 32 ? 64 : 256;
-  return launch_blocks(rotate<T>, samples, threads, matrices<T>::bytes(lmax), stream, rotations, x, out, lmax,
-                       transposed, samples, channels);
+  return cuda::launch_blocks(rotate<T>, samples, threads, matrices<T>::bytes(lmax), stream, rotations, x, out, lmax,
+                             transposed, samples, channels);
 }
 
 }  // namespace
