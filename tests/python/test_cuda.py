@@ -10,8 +10,9 @@ import pytest
 
 from telamon import _core, cuda
 from telamon._derivatives import BINARY, LOGARITHMS
+from telamon.cuda import _library as loading
 
-REASON = cuda._why_not()
+REASON = loading.why_not()
 needs_gpu = pytest.mark.skipif(REASON is not None, reason=f"no GPU kernels here: {REASON}")
 
 
@@ -49,8 +50,8 @@ class HostLibrary:
 @pytest.fixture
 def library(monkeypatch):
     fake = HostLibrary()
-    monkeypatch.setattr(cuda, "_function", lambda name, n_outputs: getattr(fake, name))
-    monkeypatch.setattr(cuda, "_library", lambda: fake)
+    monkeypatch.setattr(loading, "function", lambda name, *types: getattr(fake, name))
+    monkeypatch.setattr(loading, "library", lambda: fake)
     return fake
 
 
@@ -123,7 +124,7 @@ def test_cupy_types(cupy):
 
 
 def test_an_error_code_becomes_an_exception(cupy, library, monkeypatch):
-    monkeypatch.setattr(cuda, "_function", lambda name, n_outputs: lambda *args: 35)
+    monkeypatch.setattr(loading, "function", lambda name, *types: lambda *args: 35)
     with pytest.raises(RuntimeError, match=r"telamon\.cuda\.log_iv: error number 35 \(CUDA error 35\)"):
         cuda.log_iv(1.5, cupy.asarray(np.ones(3)))
 
@@ -161,21 +162,21 @@ def test_torch_tensors_reach_the_kernel(library, monkeypatch, name):
 
 
 def test_a_missing_library_says_how_to_get_one(monkeypatch):
-    cuda._library.cache_clear()
+    loading.library.cache_clear()
     monkeypatch.delenv("TELAMON_CUDA_LIBRARY", raising=False)
-    monkeypatch.setattr(cuda, "shared_library", lambda stem: None)
+    monkeypatch.setattr(loading, "shared_library", lambda stem: None)
     with pytest.raises(RuntimeError, match=r"built without libtelamon_cuda; .*TELAMON_CUDA=ON"):
-        cuda._library()
+        loading.library()
     assert not cuda.is_available()
     monkeypatch.setenv("TELAMON_CUDA_LIBRARY", "/nonexistent/libtelamon_cuda.so")
     with pytest.raises(RuntimeError, match=r"/nonexistent/libtelamon_cuda\.so cannot be loaded"):
-        cuda._library()
-    cuda._library.cache_clear()
+        loading.library()
+    loading.library.cache_clear()
 
 
 @pytest.mark.skipif("built without" in (REASON or ""), reason=f"no library to load: {REASON}")
 def test_the_library_loads_and_has_every_function():
-    library = cuda._library()
+    library = loading.library()
     names = [*BINARY, *(f"{n}_{kind}" for n in LOGARITHMS for kind in ("grad", "hess"))]
     for name in names:
         for suffix in ("f32", "f64"):

@@ -1,104 +1,34 @@
-"""`telamon.special` on NVIDIA GPUs: the same functions on CuPy arrays, torch CUDA tensors and their like.
-
-The functions take CuPy arrays, torch CUDA tensors, or any object with ``__cuda_array_interface__`` (Numba's device
-arrays), broadcast them, and return the same kind of array. Everything stays on the device and on the current stream of
-CuPy or PyTorch, and nothing waits for it.
-
-    >>> import cupy, telamon
-    >>> x = cupy.linspace(0.1, 1000, 10**7)
-    >>> telamon.cuda.log_iv(2.5, x)            # a CuPy array
-
-Call these functions, not those of `telamon.special`, on GPU arrays: the latter are NumPy ufuncs, and CuPy's arrays
-accept only ufuncs that CuPy itself knows.
-
-The kernels are in libtelamon_cuda, which is there when telamon was built with ``-C cmake.define.TELAMON_CUDA=ON``. The
-environment variable ``TELAMON_CUDA_LIBRARY`` names another file.
-"""
+"""The functions of `telamon.special` on arrays of a GPU."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._derivatives import BINARY
-from ._info import shared_library
+from .._derivatives import BINARY
+from . import _library
+from ._library import is_torch, on_device_of
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = [*BINARY, "is_available"]
+__all__ = list(BINARY)
 
 _SUFFIX = {"float32": "f32", "float64": "f64"}
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    path = os.environ.get("TELAMON_CUDA_LIBRARY") or shared_library("telamon_cuda")
-    if path is None:
-        raise RuntimeError(
-            "telamon.cuda: this telamon was built without libtelamon_cuda; install it again where nvcc is, with "
-            "pip install -C cmake.define.TELAMON_CUDA=ON, or name the library in TELAMON_CUDA_LIBRARY"
-        )
-    try:
-        library = ctypes.CDLL(str(Path(path).resolve()))
-    except OSError as error:
-        raise RuntimeError(f"telamon.cuda: {path} cannot be loaded: {error}") from error
-    library.telamon_cuda_error_string.restype = ctypes.c_char_p
-    return library
-
-
-@functools.cache
-def _function(name: str, n_outputs: int) -> Callable[..., int]:
-    function: Any = getattr(_library(), name)
-    pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    function.argtypes = [pointer, size, pointer, size, *([pointer] * n_outputs), size, pointer]
-    result: Callable[..., int] = function
-    return result
-
-
-def _check(error: int, what: str) -> None:
-    if error != 0:
-        text = _library().telamon_cuda_error_string(error).decode()
-        raise RuntimeError(f"telamon.cuda.{what}: {text} (CUDA error {error})")
-
-
-def _why_not() -> str | None:
-    """What keeps the kernels from running here, or None."""
-    try:
-        library = _library()
-    except RuntimeError as error:
-        return str(error)
-    count = ctypes.c_int()
-    code = library.telamon_cuda_device_count(ctypes.byref(count))
-    if code != 0:
-        return str(library.telamon_cuda_error_string(code).decode())
-    return None if count.value > 0 else "no CUDA device"
-
-
-def is_available() -> bool:
-    """Whether libtelamon_cuda was built and there is a GPU to run it.
-
-    Returns
-    -------
-    bool
-    """
-    return _why_not() is None
 
 
 def _run(
     name: str, dtype: str, v: tuple[int, int], x: tuple[int, int], outs: Sequence[int], n: int, stream: int
 ) -> None:
     """Launch telamon_cuda_<name>; v and x are an address and a step in elements, 0 for one value or 1."""
-    function = _function(f"telamon_cuda_{name}_{_SUFFIX[dtype]}", len(outs))
-    _check(function(*v, *x, *outs, n, stream), name)
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    types = [pointer, size, pointer, size, *([pointer] * len(outs)), size, pointer]
+    function = _library.function(f"telamon_cuda_{name}_{_SUFFIX[dtype]}", *types)
+    _library.check(function(*v, *x, *outs, n, stream), name)
 
 
 def _tensor(t: torch.Tensor) -> tuple[torch.Tensor, int]:
@@ -120,20 +50,12 @@ def launch(name: str, v: torch.Tensor, x: torch.Tensor, outs: Sequence[torch.Ten
     outs : sequence of Tensor
         One contiguous tensor for each result, of that shape, device and type.
     """
-    import torch
-
     # A copy that `contiguous` makes may be freed here: PyTorch reuses its memory in the order of the same stream.
     (v, v_step), (x, x_step) = _tensor(v.detach()), _tensor(x.detach())
-    with torch.cuda.device(x.device):
-        stream = torch.cuda.current_stream().cuda_stream
+    with on_device_of(x) as stream:
         dtype = str(x.dtype).removeprefix("torch.")
         pointers = [out.data_ptr() for out in outs]
         _run(name, dtype, (v.data_ptr(), v_step), (x.data_ptr(), x_step), pointers, outs[0].numel(), stream)
-
-
-def _is_torch(a: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(a, torch.Tensor)
 
 
 def _is_number(a: Any) -> bool:
@@ -154,7 +76,7 @@ def _with_cupy(name: str, second: str, v: Any, x: Any) -> Any:
             arrays.append(a)
     if len({a.device.id for a in arrays}) > 1:
         raise ValueError(f"telamon.cuda.{name}: v and {second} are on different devices; copy one to the other's")
-    with arrays[0].device:
+    with on_device_of(arrays[0]) as stream:
         dtype = np.result_type(*(a.dtype for a in arrays))  # numbers do not widen arrays
         compute = np.result_type(dtype, np.float32)
         v, x = (cupy.asarray(a, dtype=compute) for a in (v, x))
@@ -163,17 +85,16 @@ def _with_cupy(name: str, second: str, v: Any, x: Any) -> Any:
         # As with torch, temporary copies are reused in the order of the stream.
         v, x = (a if a.size == 1 else cupy.ascontiguousarray(cupy.broadcast_to(a, shape)) for a in (v, x))
         at_v, at_x = ((a.data.ptr, 0 if a.size == 1 else 1) for a in (v, x))
-        stream = cupy.cuda.get_current_stream().ptr
         _run(name, compute.name, at_v, at_x, [out.data.ptr], out.size, stream)
         return out.astype(dtype, copy=False)
 
 
 def _call(name: str, second: str, v: Any, x: Any) -> Any:
-    if _is_torch(v) or _is_torch(x):
-        from . import torch as adapter
+    if is_torch(v) or is_torch(x):
+        from .. import torch as adapter
 
         for label, a in (("v", v), (second, x)):
-            if _is_torch(a) and a.device.type != "cuda":
+            if is_torch(a) and a.device.type != "cuda":
                 raise ValueError(f"telamon.cuda.{name}: {label} is on {a.device}; pass {label}.cuda()")
         return getattr(adapter, name)(v, x)
     if _is_number(v) and _is_number(x):
