@@ -266,7 +266,7 @@ def test_refusals():
     for name in ("parity", "group", "normalization", "layout", "method"):
         with raises(ValueError, f"{name} is 'none'; pass one of"):
             tj.gaunt_product(x, x, **{name: "none"})
-    with raises(TypeError, "weights is no triple"):
+    with raises(TypeError, "weights is a ndarray; pass (w1, w2, w3)"):
         tj.gaunt_product(x, x, weights=x)
     with raises(ValueError, "weights[1] has shape (2,); pass (3,), (3, 2) or (rank, 3, 2)"):
         tj.gaunt_product(x, x, weights=(None, normal(2), None))
@@ -284,5 +284,15 @@ def test_refusals():
         tj.gaunt_conv(x, d, senders=SENDERS.astype(float))
     with raises(ValueError, "num_receivers is 4 without receivers"):
         tj.gaunt_conv(x, d, senders=SENDERS, num_receivers=4)
-    with raises(Exception, "telamon.jax.gaunt_conv: a direction is zero"):
-        tj.gaunt_conv(x, 0 * d, senders=SENDERS).block_until_ready()
+
+
+def test_refusals_at_run_time():
+    x, d = normal(3, 9, 2), normal(6, 3)
+    for call in (
+        lambda: tj.gaunt_conv(x, d * (np.arange(6) != 2)[:, None], senders=SENDERS),
+        lambda: tj.gaunt_conv(x, d, senders=SENDERS + 1),
+        lambda: tj.rotate(x, 2 * rotation()),
+    ):
+        # XLA reports the ValueError inside one of its own.
+        with pytest.raises(Exception, match=r"directions\[2\] is zero|senders|R\[0\] is not orthogonal"):
+            call().block_until_ready()

@@ -84,7 +84,7 @@ def test_methods_and_groups(method):
     x, y = normal(3, 16, 5), normal(3, 9, 5)
     close(tt.gaunt_product(x, y, 4, method=method), truth.gaunt_product(*arrays(x, y), 4))
     if method == "fourier":
-        with raises(ValueError, "the method fourier has no odd paths"):
+        with raises(ValueError, "method 'fourier' has no odd paths"):
             tt.gaunt_product(x, y, 4, parity="complete", method=method)
         return
     even, odd = tt.gaunt_product(x, y, 4, parity="complete", method=method)
@@ -608,8 +608,10 @@ def test_refused_features():
 
 def test_refused_weights_and_powers():
     x = normal(3, 9, 2, grad=False)
-    with raises(TypeError, "weights is no triple"):
+    with raises(TypeError, "weights is a Tensor; pass (w1, w2, w3)"):
         tt.gaunt_product(x, x, weights=x)
+    with raises(ValueError, "weights has 2 entries; pass 3"):
+        tt.gaunt_product(x, x, weights=(None, None))
     with raises(ValueError, "weights[1] has shape (2,); pass (3,), (3, 2) or (rank, 3, 2)"):
         tt.gaunt_product(x, x, weights=(None, normal(2), None))
     with raises(ValueError, "weights[2] has rank 3 and another weight 2"):
@@ -636,6 +638,10 @@ def test_refused_harmonics_and_rotations():
         tt.spherical_harmonics([], normal(4, 3))
     with raises(ValueError, "R has shape (3, 9, 2); pass (..., 3, 3)"):
         tt.rotate(x, x)
+    with raises(ValueError, "telamon.torch.rotate: R[0] is not orthogonal"):
+        tt.rotate(x, 2 * rotation())
+    with raises(ValueError, "telamon.torch.wigner_D: R[0] is not orthogonal"):
+        tt.wigner_D(2, 2 * rotation())
 
 
 def test_refused_edges():

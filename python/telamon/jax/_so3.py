@@ -86,8 +86,10 @@ def _weights(where: str, weights: Any, lmaxs: tuple[int, int, int], dtype: Any, 
     """For each rank the weights of x, y and the result, (degrees, channels or 1) or None."""
     if weights is None:
         return [(None, None, None)]
-    if not isinstance(weights, (tuple, list)) or len(weights) != 3:
-        raise TypeError(f"{where}: weights is no triple; pass (w1, w2, w3), each an array or None")
+    if not isinstance(weights, (tuple, list)):
+        raise TypeError(f"{where}: weights is a {type(weights).__name__}; pass (w1, w2, w3), each an array or None")
+    if len(weights) != 3:
+        raise ValueError(f"{where}: weights has {len(weights)} entries; pass 3, (w1, w2, w3), each an array or None")
     full: list[Any] = []
     rank = 1
     for i, (w, lmax) in enumerate(zip(weights, lmaxs, strict=True)):
@@ -148,7 +150,7 @@ def gaunt_product(
     layout : {"channels_last", "channels_first"}
         (..., components, channels) or (..., channels, components).
     method : {"auto", "sparse", "grid", "fourier"}
-        The kernel; "auto" takes the fastest.
+        The kernel; "auto" takes the fastest. "fourier" has no odd paths.
 
     Returns
     -------
@@ -166,6 +168,8 @@ def gaunt_product(
     shapes.choice(where, "parity", parity, shapes.PARITIES)
     shapes.choice(where, "group", group, shapes.GROUPS)
     shapes.choice(where, "method", method, shapes.METHODS)
+    if method == "fourier" and parity != "even":
+        raise ValueError(f"{where}: method 'fourier' has no odd paths, parity is {parity!r}; pass another method")
     _options(where, normalization, layout)
     (x, y), dtype = _arrays(where, x=x, y=y)
     x, l1 = _features(where, "x", x, layout)

@@ -26,7 +26,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .. import _core
-from ..so3._harmonics import gradient_table
+from ..so3 import _harmonics as harmonics
 
 __all__ = ["conv", "monomial", "product", "rotate", "solid_harmonics", "wigner"]
 
@@ -170,7 +170,7 @@ _ad.primitive_transposes[_monomial] = _monomial_transpose
 
 
 def _rotate_on_host(x: Any, rotations: Any, out: Any, transposed: bool) -> None:
-    _core.so3_rotate(rotations, x, out, transposed)
+    _core.so3_rotate(harmonics._rotations("telamon.jax.rotate", rotations), x, out, transposed)
 
 
 _rotate = _primitive("so3_rotate", _rotate_on_host, lambda x, rotations, transposed: x.shape[-2:])
@@ -204,7 +204,7 @@ def wigner(rotations: Any, l: int) -> Any:
     def on_host(rotations: Any) -> Any:
         rotations = _samples(rotations)
         out = np.empty((len(rotations), 2 * l + 1, 2 * l + 1), rotations.dtype)
-        _core.so3_wigner(rotations, out, l)
+        _core.so3_wigner(harmonics._rotations("telamon.jax.wigner_D", rotations), out, l)
         return out.reshape(shape)
 
     shape = (*rotations.shape[:-2], 2 * l + 1, 2 * l + 1)
@@ -239,7 +239,7 @@ def _solid_harmonics_jvp(lmax: int, primals: Any, tangents: Any) -> tuple[Any, A
     out = solid_harmonics(r, lmax)
     if lmax == 0:
         return out, jnp.zeros_like(out)
-    source, value = gradient_table(lmax)
+    source, value = harmonics.gradient_table(lmax)
     below = solid_harmonics(r, lmax - 1)
     gradient = sum(below[..., source[t]] * value[t].astype(r.dtype) for t in range(2))  # (..., 3, components)
     return out, jnp.sum(gradient * dr[..., None], -2)
@@ -267,8 +267,11 @@ def conv(x: Any, directions: Any, w: Any, lmax_out: int, senders: Any, receivers
 
     def on_host(x: Any, directions: Any, w: Any, *indices: Any) -> Any:
         directions = np.asarray(directions)
-        if not directions.any(1).all():
-            raise ValueError("telamon.jax.gaunt_conv: a direction is zero; leave out edges of length 0")
+        zero = ~directions.any(1)
+        if zero.any():
+            raise ValueError(
+                f"telamon.jax.gaunt_conv: directions[{int(zero.argmax())}] is zero; leave out edges of length 0"
+            )
         out = np.empty(shape, np.asarray(x).dtype)
         sender, receiver = (None if i is None else np.asarray(i, np.int64) for i in assign(indices))
         _core.so3_conv(np.asarray(x), directions, np.asarray(w), out, sender, receiver)

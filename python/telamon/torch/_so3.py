@@ -123,8 +123,10 @@ def _scaled(x: Tensor, lmax: int, normalization: str, power: int = 1) -> Tensor:
 
 def _weights(where: str, weights: Any, lmaxs: tuple[int, int, int], x: Tensor, channels: int) -> list[Any]:
     """The weights of x, y and the result, each None or (rank, degrees, channels)."""
-    if isinstance(weights, Tensor) or not isinstance(weights, Sequence) or len(weights) != 3:
-        raise TypeError(f"{where}: weights is no triple; pass (w1, w2, w3), each a tensor or None")
+    if not isinstance(weights, (tuple, list)):
+        raise TypeError(f"{where}: weights is a {type(weights).__name__}; pass (w1, w2, w3), each a tensor or None")
+    if len(weights) != 3:
+        raise ValueError(f"{where}: weights has {len(weights)} entries; pass 3, (w1, w2, w3), each a tensor or None")
     named = {f"weights[{i}]": w for i, w in enumerate(weights)}
     _tensors(where, x=x, **named)
     result: list[Tensor | None] = []
@@ -197,7 +199,7 @@ def gaunt_product(
     layout : {"channels_last", "channels_first"}
         (..., components, channels), which the kernels prefer, or (..., channels, components), then a view of such.
     method : {"auto", "sparse", "grid", "fourier"}
-        The kernel; "auto" takes the fastest.
+        The kernel; "auto" takes the fastest. "fourier" has no odd paths.
 
     Returns
     -------
@@ -216,6 +218,8 @@ def gaunt_product(
     shapes.choice(where, "parity", parity, shapes.PARITIES)
     shapes.choice(where, "group", group, shapes.GROUPS)
     shapes.choice(where, "method", method, shapes.METHODS)
+    if method == "fourier" and parity != "even":
+        raise ValueError(f"{where}: method 'fourier' has no odd paths, parity is {parity!r}; pass another method")
     _options(where, normalization, layout)
     x, l1 = _features(where, "x", x, _compute(dtype), layout)
     y, l2 = _features(where, "y", y, _compute(dtype), layout)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
-from ..so3._harmonics import gradient_table
+from ..so3 import _harmonics as harmonics
 from ._operators import batch_first, is_traced, numpy_view, register
 
 
@@ -318,7 +318,7 @@ register(
 @functools.cache
 def _gradient_matrix(lmax: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """G as a sparse matrix (3 components(lmax - 1), components(lmax))."""
-    table = gradient_table(lmax)
+    table = harmonics.gradient_table(lmax)
     term, axis, k = np.nonzero(table.value)
     index = np.stack([axis * _components(lmax - 1) + table.source[term, axis, k], k])
     size = (3 * _components(lmax - 1), _components(lmax))
@@ -470,7 +470,13 @@ register(
 # ---- rotations
 
 
+def _check_rotations(function: str, rotations: Tensor) -> None:
+    if rotations.is_cpu:  # a GPU would have to be waited for
+        harmonics._rotations(f"telamon.torch.{function}", numpy_view(rotations))
+
+
 def _rotate(x: Tensor, rotations: Tensor, transposed: bool) -> Tensor:
+    _check_rotations("rotate", rotations)
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     _call("so3_rotate", x, rotations, x, out, transposed)
     return out
@@ -503,6 +509,7 @@ register(
 
 
 def _wigner(rotations: Tensor, l: int) -> Tensor:
+    _check_rotations("wigner_D", rotations)
     out = rotations.new_empty(rotations.shape[0], 2 * l + 1, 2 * l + 1)
     _call("so3_wigner", rotations, rotations, out, l)
     return out
