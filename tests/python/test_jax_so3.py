@@ -124,6 +124,13 @@ def test_monomial_derivatives():
     check(lambda x: tj.gaunt_power(x, 2) + tj.gaunt_power(x, 1), normal(2, 4, 2))
 
 
+def test_derivatives_of_degrees_that_the_other_factors_do_not_reach():
+    x, y = normal(2, 16, 1), normal(2, 4, 1)
+    check(lambda x, y: tj.gaunt_product(x, y, 0, parity="complete"), x, y, modes=("rev",))
+    check(lambda x, y: tj.gaunt_monomial([x, y], [1, 2], 0), x, y, modes=("rev",))
+    check(lambda *args: tj.gaunt_conv(*args, 0), x, normal(2, 3), normal(2, 2), modes=("rev",))
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_harmonics_derivatives(normalize):
     r = np.concatenate([normal(2, 3), [[0, 1.0, 0], [0, -2.0, 0]]])

@@ -189,6 +189,27 @@ def test_product_of_a_tensor_with_itself(parity):
     check(lambda x: tt.gaunt_product(x, 2 * x, parity=parity), normal(2, 4, 2))
 
 
+def test_derivatives_of_degrees_that_the_other_factors_do_not_reach():
+    x, y = normal(2, 16, 1), normal(2, 4, 1)
+    w = normal(4), normal(2), normal(1)
+    check(lambda x, y: tt.gaunt_product(x, y, 0, parity="complete"), x, y)
+    check(lambda x, y, *w: tt.gaunt_product(x, y, 0, weights=w), x, y, *w)
+    scalar, grads = normal(2, 1, 1), []
+    for method in ("sparse", "grid", "fourier"):
+        z = tt.gaunt_product(x, scalar, 1, method=method)
+        grads.append(torch.autograd.grad((z**2).sum(), (x, scalar)))
+        # One transform has both factors, so that the product with 0 is not exactly 0, as gradcheck wants it.
+        if method != "fourier":
+            check(lambda x, y, method=method: tt.gaunt_product(x, y, 1, method=method), x, scalar)
+    for got in grads[1:]:
+        close(got[0], grads[0][0])
+        close(got[1], grads[0][1])
+    check(lambda x: tt.gaunt_power(x, 1, 1), x)
+    check(lambda x, y: tt.gaunt_monomial([x, y], [1, 2], 0), x, y)
+    check(lambda *args: tt.gaunt_conv(*args, 0), x, normal(2, 3), normal(2, 2))
+    check(lambda *args: tt.gaunt_conv(*args, 0), y, normal(2, 3), normal(2, 4))
+
+
 @pytest.mark.parametrize("parity", ["even", "complete"])
 @pytest.mark.parametrize("rank", [None, 1, 2])
 def test_weight_derivatives(rank, parity):

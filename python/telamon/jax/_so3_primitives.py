@@ -95,8 +95,18 @@ _STATIC = {
 # ---- products
 
 
+def _reachable(out: Any, most: int) -> Any:
+    """The components of a result up to degree `most`; the others are set to 0.
+
+    A derivative may have a higher degree than its factors together: that of a product cut below one of them.
+    """
+    size = _components(most)
+    out[:, size:] = 0
+    return out[:, :size]
+
+
 def _product_on_host(x: Any, y: Any, out: Any, lmax_out: int, kind: str, method: str) -> None:
-    _core.so3_product(x, y, out, None, kind, method)
+    _core.so3_product(x, y, _reachable(out, _lmax(x) + _lmax(y)), None, kind, method)
 
 
 _product = _primitive(
@@ -121,6 +131,7 @@ _ad.defbilinear(
 
 def _monomial_on_host(*arrays: Any, powers: tuple[int, ...], lmax_out: int) -> None:
     *factors, out = arrays
+    out = _reachable(out, sum(_lmax(x) * p for x, p in zip(factors, powers, strict=True)))
     if sum(powers) == 2:  # the product has kernels of its own
         _core.so3_product(factors[0], factors[-1], out, None, "even", "auto")
     else:

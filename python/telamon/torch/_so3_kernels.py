@@ -145,14 +145,32 @@ def _at(w: Tensor | None, r: int) -> Tensor | None:
     return w if w is None or w.shape[0] == 1 else w[r : r + 1]
 
 
+def _reachable(out: Tensor, most: int) -> Tensor:
+    """The components of a result up to degree `most`; the others are set to 0.
+
+    A derivative may have a higher degree than its factors together: that of a product cut below one of them.
+    """
+    size = _components(most)
+    if out.shape[1] <= size:
+        return out
+    out[:, size:].zero_()
+    return out[:, :size]
+
+
 def _run_product(
     x: Tensor, y: Tensor, out: Tensor, odd: Tensor | None, kind: str, method: str, *weights: Tensor | None
 ) -> None:
+    most = _lmax(x) + _lmax(y)
+    out = _reachable(out, most)
+    odd = None if odd is None else _reachable(odd, most)
     if all(w is None for w in weights):
         _call("so3_product", x, x, y, out, odd, kind, method)
         return
+    w1, w2, w3 = weights
+    if w3 is not None and w3.shape[1] > most + 1:
+        w3 = w3[:, : most + 1]
     for r in range(_rank(weights)):
-        at = (None if w is None else w.select(0, r) for w in weights)
+        at = (None if w is None else w.select(0, r) for w in (w1, w2, w3))
         _call("so3_product", x, x, y, out, odd, kind, method, r > 0, *at)
 
 
@@ -265,10 +283,11 @@ register(
 
 def _monomial(factors: list[Tensor], powers: list[int], lmax_out: int) -> Tensor:
     out = _new(factors[0], lmax_out)
+    reachable = _reachable(out, sum(_lmax(x) * p for x, p in zip(factors, powers, strict=True)))
     if sum(powers) == 2:  # the product has kernels of its own
-        _call("so3_product", out, factors[0], factors[-1], out, None, "even", "auto")
+        _call("so3_product", out, factors[0], factors[-1], reachable, None, "even", "auto")
     else:
-        _call("so3_monomial", out, list(factors), list(powers), out)
+        _call("so3_monomial", out, list(factors), list(powers), reachable)
     return out
 
 
@@ -424,7 +443,7 @@ def _conv(
     if directions.device.type == "cpu":
         _check_edges(x, directions, senders, receivers, num_out)
     out = x.new_empty(num_out, _components(lmax_out), x.shape[2])
-    _call("so3_conv", x, x, directions, w, out, senders, receivers)
+    _call("so3_conv", x, x, directions, w, _reachable(out, _lmax(x) + w.shape[1] - 1), senders, receivers)
     return out
 
 
