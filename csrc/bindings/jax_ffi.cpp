@@ -1,14 +1,9 @@
 // The functions of telamon/special.hpp as XLA custom calls: telamon_jax_<name>, loaded and registered by telamon.jax.
 //
-// A handler takes v and x of one shape and one type, float32 or float64, and fills results of that shape. XLA's headers
-// are C++ over a stable C interface; nothing of JAX or XLA is linked.
-#include <telamon/special.hpp>
+// A handler takes v and x of one shape and one type, float32 or float64, and fills results of that shape.
+#include "jax_ffi.hpp"
 
-// XLA's C header names fields like their types. g++ lets that pass inside extern "C", unless it is pedantic.
-__extension__ extern "C++" {
-#include <xla/ffi/api/c_api.h>
-}
-#include <xla/ffi/api/ffi.h>
+#include <telamon/special.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -56,10 +51,6 @@ ffi::Error run(Function function, const ffi::AnyBuffer& v, const ffi::AnyBuffer&
 
 using ffi::AnyBuffer;
 using Out = ffi::Result<AnyBuffer>;
-
-#define TELAMON_HANDLER(name, ...)                                                    \
-  extern "C" TELAMON_API XLA_FFI_Error* telamon_jax_##name(XLA_FFI_CallFrame* frame); \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(telamon_jax_##name, name##_handler, __VA_ARGS__);
 
 #define TELAMON_CALL(name) [](auto... args) { special::name(args...); }
 

@@ -11,6 +11,7 @@ tj = pytest.importorskip("telamon.jax")
 import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
+from telamon.jax import _ffi  # noqa: E402
 from telamon.reference import so3 as truth  # noqa: E402
 
 SENDERS = np.array([0, 2, 2, 1, 0, 2])
@@ -106,6 +107,18 @@ def test_rotations(improper):
     close(tj.rotate(x, R), truth.rotate(x, np.broadcast_to(R, (2, 3, 3))))
     close(tj.wigner_D(3, R), truth.wigner_D(3, R))
     close(tj.spherical_harmonics(2, d @ R.T), tj.spherical_harmonics(2, d) @ tj.wigner_D(2, R).T)
+
+
+def test_the_callback_agrees_with_the_direct_call(monkeypatch):
+    if not tj.USES_FFI:
+        pytest.skip("this build calls back into Python anyway")
+    monkeypatch.setattr(_ffi, "USES_FFI", False)
+    x, y, r = normal(3, 9, 11), normal(3, 4, 11), normal(11, 3)  # shapes for which nothing is compiled yet
+    close(tj.gaunt_product(x, y, 3), truth.gaunt_product(x, y, 3))
+    close(tj.gaunt_monomial([x, y], [2, 1]), truth.gaunt_monomial([x, y], [2, 1]))
+    close(tj.spherical_harmonics(3, r), truth.spherical_harmonics(3, r))
+    got = jax.grad(lambda y: tj.gaunt_product(x, y, 0).sum())(y)
+    close(got, truth.gaunt_product(x, np.ones((3, 1, 11)), 1))
 
 
 # ---- derivatives

@@ -15,7 +15,8 @@ NotImplementedError.
     (Array(-0.9178..., dtype=float32, ...), Array(0.9240..., dtype=float32, ...))
 
 The functions of `telamon.so3` take arrays (..., (lmax + 1)^2, channels) and are differentiable to every order, in
-forward and reverse mode, since their derivatives are the same functions again. They call back into Python.
+forward and reverse mode, since their derivatives are the same functions again. `gaunt_conv`, `rotate` and `wigner_D`
+always call back into Python.
 
     >>> x = jax.random.normal(jax.random.key(0), (100, 9, 32))       # degrees 0 to 2, 32 channels
     >>> jax.grad(lambda x: tj.gaunt_product(x, x)[:, 0].sum())(x).shape
@@ -23,7 +24,8 @@ forward and reverse mode, since their derivatives are the same functions again. 
 """
 
 from . import _so3, _special
+from ._ffi import USES_FFI
 from ._so3 import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__, *_so3.__all__]
+__all__ = [*_special.__all__, *_so3.__all__, "USES_FFI"]

@@ -8,8 +8,7 @@ the bracket {x, y} is cyclic (Stokes). So with P the product of either kind, or 
 and the transposes of P in x and in y are P again, cut to the degrees of that argument. The monomial A[prod x_i^p_i] has
 the derivative p_i A[dx_i x_i^(p_i - 1) prod others], and where x_i enters linearly its transpose A[g prod others].
 
-Arrays here are (..., components, channels) of one dtype and equal leading dimensions. XLA calls the kernels through
-Python, `jax.pure_callback`.
+Arrays here are (..., components, channels) of one dtype and equal leading dimensions.
 """
 
 from __future__ import annotations
@@ -26,7 +25,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .. import _core
+from .._so3_shapes import METHODS
 from ..so3 import _harmonics as harmonics
+from . import _ffi
 
 __all__ = ["conv", "monomial", "product", "rotate", "solid_harmonics", "wigner"]
 
@@ -37,6 +38,9 @@ _mlir: Any = mlir
 _Primitive: Any = Primitive
 _ShapeDtypeStruct: Any = jax.ShapeDtypeStruct
 _pure_callback: Any = jax.pure_callback
+
+
+_ffi.register("so3_product", "so3_monomial", "so3_harmonics")
 
 
 def _components(lmax: int) -> int:
@@ -53,8 +57,16 @@ def _samples(a: Any) -> Any:
     return a.reshape(int(np.prod(a.shape[:-2])), *a.shape[-2:])
 
 
-def _primitive(name: str, host: Callable[..., None], tail: Callable[..., tuple[int, ...]]) -> Any:
-    """A primitive of arrays with equal leading dimensions; `host` fills the result, whose last two axes `tail` says."""
+def _primitive(
+    name: str,
+    host: Callable[..., None],
+    tail: Callable[..., tuple[int, ...]],
+    attributes: Callable[..., dict[str, Any]] | None = None,
+) -> Any:
+    """A primitive of arrays with equal leading dimensions; `host` fills the result, whose last two axes `tail` says.
+
+    `attributes` turns its parameters into those of a handler of XLA, if there is one.
+    """
     primitive = _Primitive(f"telamon_{name}")
 
     def shape(args: tuple[Any, ...], params: dict[str, Any]) -> tuple[int, ...]:
@@ -68,7 +80,10 @@ def _primitive(name: str, host: Callable[..., None], tail: Callable[..., tuple[i
     def call(*args: Any, **params: Any) -> Any:
         out_shape = shape(args, params)
         result = _ShapeDtypeStruct(out_shape, args[0].dtype)
-        return _pure_callback(partial(on_host, out_shape, params), result, *args)
+        host = partial(on_host, out_shape, params)
+        if attributes is None:
+            return _pure_callback(host, result, *args)
+        return _ffi.call(name, result, host, *args, **attributes(**params))
 
     def batch(args: tuple[Any, ...], dims: tuple[Any, ...], **params: Any) -> Any:
         size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
@@ -109,8 +124,14 @@ def _product_on_host(x: Any, y: Any, out: Any, lmax_out: int, kind: str, method:
     _core.so3_product(x, y, _reachable(out, _lmax(x) + _lmax(y)), None, kind, method)
 
 
+# In the order of C++'s enumerations.
+_KINDS = ("even", "odd", "sum")
+
 _product = _primitive(
-    "so3_product", _product_on_host, lambda x, y, lmax_out, kind, method: (_components(lmax_out), x.shape[-1])
+    "so3_product",
+    _product_on_host,
+    lambda x, y, lmax_out, kind, method: (_components(lmax_out), x.shape[-1]),
+    lambda lmax_out, kind, method: {"kind": np.int64(_KINDS.index(kind)), "method": np.int64(METHODS.index(method))},
 )
 
 
@@ -139,7 +160,10 @@ def _monomial_on_host(*arrays: Any, powers: tuple[int, ...], lmax_out: int) -> N
 
 
 _monomial = _primitive(
-    "so3_monomial", _monomial_on_host, lambda *factors, powers, lmax_out: (_components(lmax_out), factors[0].shape[-1])
+    "so3_monomial",
+    _monomial_on_host,
+    lambda *factors, powers, lmax_out: (_components(lmax_out), factors[0].shape[-1]),
+    lambda powers, lmax_out: {"powers": np.asarray(powers, np.int64)},
 )
 
 
@@ -241,7 +265,7 @@ def solid_harmonics(r: Any, lmax: int) -> Any:
         return out
 
     result = _ShapeDtypeStruct((*r.shape[:-1], _components(lmax)), r.dtype)
-    return _pure_callback(on_host, result, r, vmap_method="broadcast_all")
+    return _ffi.call("so3_harmonics", result, on_host, r)
 
 
 @solid_harmonics.defjvp

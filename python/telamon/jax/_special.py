@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import numbers
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,31 +14,16 @@ from jax.custom_derivatives import SymbolicZero
 
 from .. import _core
 from .._derivatives import BINARY, LOGARITHMS, gradient
-from .._info import shared_library
+from . import _ffi
 
-__all__ = [*BINARY, "USES_FFI"]
+__all__ = list(BINARY)
 
-# JAX has no types for these.
-_ffi: Any = jax.ffi
-_ShapeDtypeStruct: Any = jax.ShapeDtypeStruct
+_ShapeDtypeStruct: Any = jax.ShapeDtypeStruct  # JAX has no types for it
 
 _PASSES = (*BINARY, *(f"{name}_{order}" for name in LOGARITHMS for order in ("grad", "hess")))
 
 
-def _register() -> bool:
-    """Make the C++ functions known to XLA as telamon_<name>; False where this build has none."""
-    path = shared_library("telamon_jax")
-    if path is None:
-        return False
-    library = ctypes.CDLL(str(path))
-    for name in _PASSES:
-        handler = _ffi.pycapsule(getattr(library, f"telamon_jax_{name}"))
-        _ffi.register_ffi_target(f"telamon_{name}", handler, platform="cpu")
-    return True
-
-
-#: Whether XLA calls telamon's C++ directly on the CPU.
-USES_FFI: bool = _register()
+_ffi.register(*_PASSES)
 
 
 def _pass(name: str, n_outputs: int) -> Callable[..., Any]:
@@ -49,20 +33,11 @@ def _pass(name: str, n_outputs: int) -> Callable[..., Any]:
         out = _ShapeDtypeStruct(x.shape, x.dtype)
         return out if n_outputs == 1 else (out,) * n_outputs
 
-    def by_ffi(v: Any, x: Any) -> Any:
-        return _ffi.ffi_call(f"telamon_{name}", shapes(x), vmap_method="broadcast_all")(v, x)
-
     def on_host(v: Any, x: Any) -> Any:
         return getattr(_core, name)(np.asarray(v), np.asarray(x))
 
-    def by_callback(v: Any, x: Any) -> Any:
-        result: Any = jax.pure_callback(on_host, shapes(x), v, x, vmap_method="broadcast_all")
-        return result
-
     def run(v: Any, x: Any) -> Any:
-        if USES_FFI:
-            return jax.lax.platform_dependent(v, x, cpu=by_ffi, default=by_callback)
-        return by_callback(v, x)
+        return _ffi.call(name, shapes(x), on_host, v, x)
 
     run.__name__ = f"telamon_{name}"
     compiled: Callable[..., Any] = jax.jit(run)
