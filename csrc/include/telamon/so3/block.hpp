@@ -86,7 +86,7 @@ class block_product {
       for (int task = thread; task < count(first) * orders; task += threads) {
         const int i = task / orders, m = task % orders;
         const bool equator = plan_.tables.z.equator && first + i == pairs() - 1;
-        T north[2], south[2];
+        T north[2] = {}, south[2] = {};
         convolve(which, i, 0, m, north);
         if (!equator) convolve(which, i, 1, m, south);
         T* const h = h_[n] + i * 4 * orders + 2 * m;
