@@ -259,6 +259,14 @@ def test_harmonics_derivatives(l, normalize):
     check(lambda r: tt.spherical_harmonics(l, r, normalize), pole)
 
 
+def test_harmonics_gradient_is_the_reference_beyond_a_block():
+    r = normal(3000, 3)
+    g = normal(3000, 49, grad=False)
+    (got,) = torch.autograd.grad(tt.spherical_harmonics(range(7), r), r, g)
+    want = np.einsum("nak,nk->na", truth.spherical_harmonics_grad(range(7), *arrays(r)), g.numpy())
+    close(got * r.norm(dim=1, keepdim=True), want * np.linalg.norm(*arrays(r), axis=1, keepdims=True))
+
+
 def test_harmonics_are_finite_at_zero_and_at_extreme_lengths():
     r = torch.tensor([[0.0, 0, 0], [1e-200, 0, 0], [0, 0, 1e200]], dtype=F64, requires_grad=True)
     y = tt.spherical_harmonics(range(4), r)
@@ -448,6 +456,7 @@ def operator_arguments():
         "so3_complete": (x, y, None, None, None, 3, "auto"),
         "so3_monomial": ([x, y], [2, 1], 3),
         "so3_harmonics": (v, 3),
+        "so3_harmonics_grad": (v, normal(6, 16), 3),
         "so3_lower": (normal(5, 9), 2),
         "so3_raise": (normal(5, 3, 4), 2),
         "so3_conv": (x, v.detach(), normal(6, 2, 2), 2, SENDERS, RECEIVERS, 4),

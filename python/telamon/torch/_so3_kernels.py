@@ -371,16 +371,46 @@ def _save_lmax(ctx: Any, inputs: Any, output: Tensor) -> None:
     ctx.lmax = inputs[1]
 
 
-def _harmonics_gradient(lib: SimpleNamespace, r: Tensor, g: Tensor, lmax: int) -> Tensor:
-    if lmax == 0:
-        return torch.zeros_like(r)
-    below = lib.so3_harmonics(r, lmax - 1)
-    grad: Tensor = (lib.so3_lower(g, lmax) * below[:, None]).sum(-1)
-    return grad
-
-
 def _harmonics_backward(lib: SimpleNamespace, ctx: Any, needed: Any, g: Tensor) -> Any:
-    return _harmonics_gradient(lib, ctx.saved_tensors[0], g, ctx.lmax), None
+    return lib.so3_harmonics_grad(ctx.saved_tensors[0], g, ctx.lmax), None
+
+
+def _harmonics_grad(r: Tensor, g: Tensor, lmax: int) -> Tensor:
+    """sum_k g_k grad S_k(r), in blocks of samples that stay in the cache."""
+    out = torch.zeros_like(r, memory_format=torch.contiguous_format)
+    if lmax == 0:
+        return out
+    matrix = _gradient_matrix(lmax, g.dtype, g.device)
+    below = _harmonics(r, lmax - 1)
+    size = below.shape[1]
+    step = max(32, 32768 // size) if r.is_cpu else max(1, r.shape[0])
+    for start in range(0, r.shape[0], step):
+        rows = slice(start, start + step)
+        lowered = torch.mm(matrix, g[rows].T).view(3, size, -1)
+        out[rows] = (lowered * below[rows].T).sum(1).T
+    return out
+
+
+def _save_harmonics_grad(ctx: Any, inputs: Any, output: Tensor) -> None:
+    r, g, ctx.lmax = inputs
+    ctx.save_for_backward(r, g)
+
+
+def _harmonics_grad_backward(lib: SimpleNamespace, ctx: Any, needed: Any, u: Tensor) -> Any:
+    r, g = ctx.saved_tensors
+    lmax, by_r, by_g = ctx.lmax, None, None
+    if lmax == 0:
+        return torch.zeros_like(r), torch.zeros_like(g), None
+    if needed[0]:
+        along = (lib.so3_lower(g, lmax) * u[:, :, None]).sum(1)  # the derivative along u, as harmonics
+        by_r = lib.so3_harmonics_grad(r, along, lmax - 1)
+    if needed[1]:
+        by_g = lib.so3_raise(u[:, :, None] * lib.so3_harmonics(r, lmax - 1)[:, None], lmax)
+    return by_r, by_g, None
+
+
+def _harmonics_grad_batched(lib: SimpleNamespace, info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
+    return _flat_batch("so3_harmonics_grad", lib, info, in_dims, args, 2)
 
 
 def _batched_1(name: str, lib: SimpleNamespace, info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
@@ -395,6 +425,15 @@ register(
     batched=functools.partial(_batched_1, "so3_harmonics"),
     setup_context=_save_harmonics,
     backward=_harmonics_backward,
+)
+register(
+    "so3_harmonics_grad",
+    "(Tensor r, Tensor g, int lmax) -> Tensor",
+    _harmonics_grad,
+    fake=lambda r, g, lmax: torch.zeros_like(r, memory_format=torch.contiguous_format),
+    batched=_harmonics_grad_batched,
+    setup_context=_save_harmonics_grad,
+    backward=_harmonics_grad_backward,
 )
 register(
     "so3_lower",
@@ -466,7 +505,7 @@ def _conv_backward(lib: SimpleNamespace, ctx: Any, needed: Any, g: Tensor) -> An
         if need_w:
             gw = _per_degree(by_filter * lib.so3_harmonics(directions, l2)[..., None], 1)
         if need_directions:
-            gd = _harmonics_gradient(lib, directions, (by_filter * per_component(w, 1)).sum(-1), l2)
+            gd = lib.so3_harmonics_grad(directions, (by_filter * per_component(w, 1)).sum(-1), l2)
     return gx, gd, gw, None, None, None, None
 
 
