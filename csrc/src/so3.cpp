@@ -20,7 +20,20 @@ void product(int l1, int l2, int l3, features<const T> x, features<const T> y, f
           "; pass an l3 up to that");
   if (samples == 0 || channels == 0) return;
   method how = options.how;
-  if (how == method::automatic) how = std::max({l1, l2, l3}) <= sparse_until ? method::sparse : method::grid;
+  if (how == method::automatic) {
+    const bool equal = l1 == l2 && l2 == l3, odd_only = options.which == kind::odd;
+    if (equal && l1 == straight_odd_until && (options.which == kind::sum || options.which == kind::complete)) {
+      // the odd product has straight code, the even one is faster on parallels
+      product_options<T> part = options;
+      part.which = kind::even;
+      grid_product(l1, l2, l3, x, y, out, {}, samples, channels, part);
+      part.which = kind::odd;
+      if (options.which == kind::sum) part.accumulate = true;
+      return sparse_product(l1, l2, l3, x, y, options.which == kind::sum ? out : odd, {}, samples, channels, part);
+    }
+    const bool straight = equal && l1 <= (odd_only ? straight_odd_until : straight_until);
+    how = straight || std::max({l1, l2, l3}) <= sparse_until ? method::sparse : method::grid;
+  }
   if (how == method::sparse) return sparse_product(l1, l2, l3, x, y, out, odd, samples, channels, options);
   if (how == method::fourier) return fourier_product(l1, l2, l3, x, y, out, samples, channels, options);
   grid_product(l1, l2, l3, x, y, out, odd, samples, channels, options);

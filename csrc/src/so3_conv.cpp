@@ -27,44 +27,77 @@ struct conv_plan {
   const edge_list<T>* edges;
   std::vector<std::size_t> start, order;  // the edges of each receiver: order[start[r]], ..., where there are receivers
   std::size_t channels;
+
+  // The edges of an output are at the places first_of(output), ..., first_of(output + 1) - 1.
+  std::size_t first_of(std::size_t output) const { return edges->receivers ? start[output] : output; }
+  std::size_t edge(std::size_t place) const { return edges->receivers ? order[place] : place; }
+  std::size_t tiles() const { return (channels + lanes<T>::count - 1) / lanes<T>::count; }
+};
+
+// The harmonics of the directions of one edge after the other; made for many at a time, which is much cheaper.
+template <class T>
+class edge_harmonics {
+ public:
+  edge_harmonics(const conv_plan<T>& plan, std::size_t end)
+      : plan_(plan), size_(std::size_t(components(plan.l2))), end_(end), values_(many * size_), directions_(3 * many) {}
+
+  // Of the edge at this place in the order.
+  const T* at(std::size_t place) {
+    if (place >= first_ + count_ || place < first_) fill(place);
+    return values_.data() + (place - first_) * size_;
+  }
+
+ private:
+  static constexpr std::size_t many = 64;
+
+  void fill(std::size_t place) {
+    first_ = place, count_ = std::min(many, end_ - place);
+    const vectors<const T>& d = plan_.edges->directions;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const T* from = d.data + std::ptrdiff_t(plan_.edge(place + i)) * d.sample;
+      for (int axis = 0; axis < 3; ++axis) directions_[3 * i + std::size_t(axis)] = from[axis * d.component];
+    }
+    solid_harmonics(plan_.l2, vectors<const T>{directions_.data(), 3, 1},
+                    vectors<T>{values_.data(), std::ptrdiff_t(size_), 1}, count_);
+  }
+
+  const conv_plan<T>& plan_;
+  std::size_t size_, end_, first_ = 0, count_ = 0;
+  std::vector<T> values_, directions_;
 };
 
 TELAMON_MULTIVERSION_TEMPLATE(
     conv_tiles, (class T),
-    (const conv_plan<T>& plan, vector<T>* memory, T* harmonics, std::size_t begin, std::size_t end), {
+    (const conv_plan<T>& plan, vector<T>* memory, edge_harmonics<T>& harmonics, std::size_t begin, std::size_t end), {
       const int k1 = components(plan.l1), k2 = components(plan.l2), k3 = components(plan.l3);
       const edge_list<T>& edges = *plan.edges;
-      const std::size_t tiles = (plan.channels + lanes<T>::count - 1) / lanes<T>::count;
-      vector<T>*x = memory, *y = x + k1, *rest = y + k2,
-      *all = rest + detail::product_scratch(kind::even, plan.l1, plan.l2, plan.l3);
+      const std::size_t tiles = plan.tiles();
+      vector<T>*x = memory, *y = x + k1, *all = y + k2, *rest = all + tiles * std::size_t(k3);
       const int *degree = plan.y->degree.data(), *component = plan.y->component.data();
+      detail::clear_product(kind::even, plan.l1, plan.l2, rest);
       for (std::size_t output = begin; output < end; ++output) {
-        const std::size_t first = edges.receivers ? plan.start[output] : output;
-        const std::size_t last = edges.receivers ? plan.start[output + 1] : output + 1;
         for (std::size_t i = 0; i < tiles * std::size_t(k3); ++i) all[i] = vector<T>{};
-        for (std::size_t n = first; n < last; ++n) {
-          const std::size_t edge = edges.receivers ? plan.order[n] : n;
-          const auto node = edges.senders ? std::ptrdiff_t(edges.senders[edge]) : std::ptrdiff_t(edge);
-          solid_harmonics(plan.l2,
-                          vectors<const T>{edges.directions.data + std::ptrdiff_t(edge) * edges.directions.sample, 0,
-                                           edges.directions.component},
-                          vectors<T>{harmonics, k2, 1}, 1);
+        for (std::size_t place = plan.first_of(output); place < plan.first_of(output + 1); ++place) {
+          const std::size_t edge = plan.edge(place);
+          const auto node = std::ptrdiff_t(edges.senders ? std::size_t(edges.senders[edge]) : edge);
+          const T* function = harmonics.at(place);
           const features<const T> from(plan.in.data + node * plan.in.sample, 0, plan.in.component, plan.in.channel);
           const features<const T> w(edges.weights.data + std::ptrdiff_t(edge) * edges.weights.sample, 0,
                                     edges.weights.component, edges.weights.channel);
           for (std::size_t tile = 0; tile < tiles; ++tile) {
-            const columns at{tile * lanes<T>::count, plan.channels, plan.channels};
+            const columns at(tile * lanes<T>::count, plan.channels, plan.channels);
             gather(from, at, plan.x->component.data(), k1, x);
             gather(w, at, degree, k2, y);
-            for (int s = 0; s < k2; ++s) y[s] *= harmonics[component[s]];
-            detail::product_tile<kind::even>(plan.tables, x, y, all + tile * std::size_t(k3), (vector<T>*)nullptr,
-                                             rest);
+            for (int s = 0; s < k2; ++s) y[s] *= function[component[s]];
+            vector<T>* z = all + tile * std::size_t(k3);
+            detail::product_tile<kind::even, detail::block_pairs, false>(plan.tables, x, y, z,
+                                                                         static_cast<vector<T>*>(nullptr), rest);
           }
         }
         const features<T> to(plan.out.data + std::ptrdiff_t(output) * plan.out.sample, 0, plan.out.component,
                              plan.out.channel);
         for (std::size_t tile = 0; tile < tiles; ++tile) {
-          const columns at{tile * lanes<T>::count, plan.channels, plan.channels};
+          const columns at(tile * lanes<T>::count, plan.channels, plan.channels);
           scatter(all + tile * std::size_t(k3), plan.z->component.data(), k3, to, at, false);
         }
       }
@@ -102,15 +135,14 @@ void conv(int l1, int l2, int l3, features<const T> x, const edge_list<T>& edges
   plan.in = x, plan.out = out, plan.edges = &edges, plan.channels = channels;
   if (edges.receivers) group_by_receiver(plan);
   if (edges.outputs == 0 || channels == 0) return;
-  const std::size_t tiles = (channels + lanes<T>::count - 1) / lanes<T>::count;
   const std::size_t size = std::size_t(components(l1) + components(l2)) +
                            std::size_t(detail::product_scratch(kind::even, l1, l2, l3)) +
-                           tiles * std::size_t(components(l3));
+                           plan.tiles() * std::size_t(components(l3));
   const double l = std::max({l1, l2, l3}) + 1;
-  parallel_for(edges.outputs, tile_grain(3 * l * l * l * double(channels)), [&](std::size_t begin, std::size_t end) {
+  parallel_for(edges.outputs, tile_grain(2 * l * l * l * double(channels)), [&](std::size_t begin, std::size_t end) {
     const scratch<T> memory(size);
-    std::vector<T> harmonics(std::size_t(components(l2)));
-    conv_tiles<T>::run(plan, memory.data(), harmonics.data(), begin, end);
+    edge_harmonics<T> harmonics(plan, plan.first_of(end));
+    conv_tiles<T>::run(plan, memory.data(), harmonics, begin, end);
   });
 }
 

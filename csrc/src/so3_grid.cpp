@@ -14,13 +14,15 @@ TELAMON_MULTIVERSION_TEMPLATE(grid_tiles, (class T, kind Which),
                                std::size_t begin, std::size_t end),
                               {
                                 constexpr bool pair = Which == kind::complete;
+                                detail::clear_product(Which, tables.x.lmax, tables.y.lmax, memory + plan.tile_size());
                                 on_tiles<pair>(plan, memory, begin, end,
                                                [&](const vector<T>* x, const vector<T>* y, vector<T>* z, vector<T>* odd,
-                                                   vector<T>* rest) {
+                                                   vector<T>* rest) TELAMON_INLINE_LAMBDA {
                                                  for (int i = 0; i < plan.k3; ++i) z[i] = vector<T>{};
                                                  if (pair)
                                                    for (int i = 0; i < plan.k3; ++i) odd[i] = vector<T>{};
-                                                 detail::product_tile<Which>(tables, x, y, z, odd, rest);
+                                                 detail::product_tile<Which, detail::block_pairs, false>(tables, x, y,
+                                                                                                         z, odd, rest);
                                                });
                               })
 
@@ -45,6 +47,7 @@ void grid_product(int l1, int l2, int l3, features<const T> x, features<const T>
   const product_plan<T> plan(order_of(l1), order_of(l2), order_of(l3), x, y, out, odd, samples, channels, options);
   switch (options.which) {
     case kind::even:
+      if (run_fixed_grid(plan, tables)) return;
       return run<T, kind::even>(plan, tables);
     case kind::odd:
       return run<T, kind::odd>(plan, tables);

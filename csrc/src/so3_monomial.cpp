@@ -34,7 +34,7 @@ TELAMON_MULTIVERSION_TEMPLATE(
       const std::vector<int>& z_order = order_of(plan.lmax).component;
       detail::monomial_factor<vector<T>> factors[max_factors];
       for (std::size_t tile = begin; tile < end; ++tile) {
-        const columns at{tile * lanes<T>::count, plan.end, plan.channels};
+        const columns at(tile * lanes<T>::count, plan.end, plan.channels);
         vector<T>* next = memory;
         for (int k = 0; k < n; ++k) {
           const factor<T>& f = plan.factors[std::size_t(k)];

@@ -45,8 +45,8 @@ TELAMON_INLINE void on_tiles(const product_plan<T>& plan, vector<T>* memory, std
                              Kernel kernel) {
   vector<T>*x = memory, *y = x + plan.k1, *z = y + plan.k2, *odd = z + plan.k3, *rest = odd + plan.k3;
   const int* z_component = plan.z_order->component.data();
-  for (std::size_t tile = begin; tile < end; ++tile) {
-    const columns at{tile * lanes<T>::count, plan.end, plan.channels};
+  columns at(begin * lanes<T>::count, plan.end, plan.channels);
+  for (std::size_t tile = begin; tile < end; ++tile, at.advance(lanes<T>::count)) {
     gather(plan.x, at, plan.x_order->component.data(), plan.k1, x);
     gather(plan.y, at, plan.y_order->component.data(), plan.k2, y);
     weigh(plan.options.x, at, plan.x_order->degree.data(), plan.k1, x);

@@ -1,6 +1,5 @@
-// Gaunt coefficients, and the product by the nonzero ones one by one.
-#include <telamon/core/error.hpp>
-#include <telamon/so3/legendre.hpp>
+// The product by the nonzero coefficients one by one.
+#include <telamon/so3/sparse_kernels.hpp>
 
 #include "multiversion.hpp"
 #include "so3_ways.hpp"
@@ -8,104 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <mutex>
 
 namespace telamon::so3 {
 namespace {
 
 using namespace tiles;
-
-// The trigonometric factor of component m, {sqrt2 sin |m| phi, 1, sqrt2 cos m phi}, as coefficients of exp(+-i |m|
-// phi): half (1 -+ i s) with s = 0 for a cosine; or of its derivative in phi.
-struct waves {
-  int m;
-  double re[2], im[2];  // of exp(i m phi) and exp(-i m phi)
-
-  waves(int order, bool slope) : m(order < 0 ? -order : order), re{}, im{} {
-    const double h = std::sqrt(0.5);
-    if (order == 0) re[0] = slope ? 0 : 1;
-    if (order > 0 && !slope) re[0] = re[1] = h;
-    if (order > 0 && slope) im[0] = m * h, im[1] = -m * h;
-    if (order < 0 && !slope) im[0] = -h, im[1] = h;
-    if (order < 0 && slope) re[0] = re[1] = m * h;
-  }
-};
-
-// The mean over the circle of the product of three; it is real.
-double mean(const waves& a, const waves& b, const waves& c) {
-  double sum = 0;
-  for (int i = 0; i < (a.m ? 2 : 1); ++i) {
-    for (int j = 0; j < (b.m ? 2 : 1); ++j) {
-      for (int k = 0; k < (c.m ? 2 : 1); ++k) {
-        if ((i ? -a.m : a.m) + (j ? -b.m : b.m) + (k ? -c.m : c.m) != 0) continue;
-        const double re = a.re[i] * b.re[j] - a.im[i] * b.im[j], im = a.re[i] * b.im[j] + a.im[i] * b.re[j];
-        sum += re * c.re[k] - im * c.im[k];
-      }
-    }
-  }
-  return sum;
-}
-
-// Associated Legendre functions of one degree on the parallels.
-struct degree_values {
-  std::vector<double> p, slope;  // [m][node]
-  degree_values(int l, const detail::gauss_legendre& rule) {
-    std::vector<double> all(std::size_t(l) + 1), slopes(all.size());
-    for (int m = 0; m <= l; ++m) {
-      for (double theta : rule.theta) {
-        detail::legendre(m, l, theta, all.data(), slopes.data());
-        p.push_back(all[std::size_t(l)]), slope.push_back(slopes[std::size_t(l)]);
-      }
-    }
-  }
-};
-
-}  // namespace
-
-std::vector<coefficient> coefficients(int l1, int l2, int l3, kind which) {
-  require(l1 >= 0 && l2 >= 0 && l3 >= 0, "so3.coefficients: the degrees are ", l1, ", ", l2, ", ", l3,
-          "; pass degrees from 0 on");
-  require(which == kind::even || which == kind::odd, "so3.coefficients: pass kind::even or kind::odd");
-  std::vector<coefficient> found;
-  const bool odd = which == kind::odd;
-  if (l3 > l1 + l2 || l3 < std::abs(l1 - l2) || (l1 + l2 + l3) % 2 != (odd ? 1 : 0)) return found;
-  const detail::gauss_legendre rule = detail::gauss_nodes(nodes_for(l1 + l2 + l3));
-  const std::size_t n = rule.theta.size();
-  const degree_values a(l1, rule), b(l2, rule), c(l3, rule);
-  const auto integral = [&](const std::vector<double>& u, int mu, const std::vector<double>& v, int mv, int m,
-                            bool over_sine) {
-    double sum = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const double term =
-          rule.weight[i] * u[std::size_t(mu) * n + i] * v[std::size_t(mv) * n + i] * c.p[std::size_t(m) * n + i];
-      sum += over_sine ? term / std::sin(rule.theta[i]) : term;
-    }
-    return sum / 2;
-  };
-  for (int k = -l3; k <= l3; ++k) {
-    for (int i = -l1; i <= l1; ++i) {
-      for (int j = -l2; j <= l2; ++j) {
-        const int mi = std::abs(i), mj = std::abs(j), mk = std::abs(k);
-        if (mk != mi + mj && mk != std::abs(mi - mj)) continue;
-        const waves wk(k, false), wi(i, false), wj(j, false);
-        double value = 0;
-        if (!odd) {
-          const double phi = mean(wi, wj, wk);
-          if (phi != 0) value = phi * integral(a.p, mi, b.p, mj, mk, false);
-        } else {
-          const double first = mean(wi, waves(j, true), wk), second = mean(waves(i, true), wj, wk);
-          if (first != 0) value += first * integral(a.slope, mi, b.p, mj, mk, true);
-          if (second != 0) value -= second * integral(a.p, mi, b.slope, mj, mk, true);
-        }
-        // The nonzero ones of degrees up to 100 are larger than this, and rounding errors smaller.
-        if (std::abs(value) > 1e-11) found.push_back({i + l1, j + l2, k + l3, value});
-      }
-    }
-  }
-  return found;
-}
-
-namespace {
 
 // z_k = sum of value x_i y_j over entries [start[k], start[k + 1]).
 template <class T>
@@ -150,43 +58,134 @@ TELAMON_MULTIVERSION_TEMPLATE(sparse_tiles, (class T),
                               (const product_plan<T>& plan, const sparse_table<T>& table, vector<T>* memory,
                                std::size_t begin, std::size_t end),
                               {
-                                on_tiles<false>(
-                                    plan, memory, begin, end,
-                                    [&](const vector<T>* x, const vector<T>* y, vector<T>* z, vector<T>*, vector<T>*) {
-                                      const auto* e = table.entries.data();
-                                      for (int k = 0; k < plan.k3; ++k) {
-                                        const int last = table.start[std::size_t(k) + 1];
-                                        int n = table.start[std::size_t(k)];
-                                        vector<T> sum[4] = {};
-                                        for (; n + 4 <= last; n += 4) {
-                                          TELAMON_UNROLL
-                                          for (int u = 0; u < 4; ++u)
-                                            sum[u] += e[n + u].value * (x[e[n + u].i] * y[e[n + u].j]);
-                                        }
-                                        for (; n < last; ++n) sum[0] += e[n].value * (x[e[n].i] * y[e[n].j]);
-                                        z[k] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-                                      }
-                                    });
+                                on_tiles<false>(plan, memory, begin, end,
+                                                [&](const vector<T>* x, const vector<T>* y, vector<T>* z, vector<T>*,
+                                                    vector<T>*) TELAMON_INLINE_LAMBDA {
+                                                  const auto* e = table.entries.data();
+                                                  for (int k = 0; k < plan.k3; ++k) {
+                                                    const int last = table.start[std::size_t(k) + 1];
+                                                    int n = table.start[std::size_t(k)];
+                                                    vector<T> sum[4] = {};
+                                                    for (; n + 4 <= last; n += 4) {
+                                                      TELAMON_UNROLL
+                                                      for (int u = 0; u < 4; ++u)
+                                                        sum[u] += e[n + u].value * (x[e[n + u].i] * y[e[n + u].j]);
+                                                    }
+                                                    for (; n < last; ++n)
+                                                      sum[0] += e[n].value * (x[e[n].i] * y[e[n].j]);
+                                                    z[k] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+                                                  }
+                                                });
                               })
+
+template <class T>
+void by_table(int l1, int l2, int l3, const product_plan<T>& plan) {
+  const sparse_table<T>& table = table_of<T>(l1, l2, l3, plan.options.which);
+  share_tiles(plan, 0, double(table.entries.size()), [&](vector<T>* memory, std::size_t begin, std::size_t end) {
+    sparse_tiles<T>::run(plan, table, memory, begin, end);
+  });
+}
+
+// ---- straight-line kernels, for equal degrees
+
+template <int L, bool Odd, class T, class X, class Y, class Out>
+TELAMON_INLINE void straight_product(X x, Y y, Out out) {
+  using namespace detail;
+  static_assert(1 <= L && L <= (Odd ? straight_odd_until : straight_until));
+  if constexpr (L == 1 && !Odd) even_product_1<T>(x, y, out);
+  if constexpr (L == 2 && !Odd) even_product_2<T>(x, y, out);
+  if constexpr (L == 3 && !Odd) even_product_3<T>(x, y, out);
+  if constexpr (L == 4 && !Odd) even_product_4<T>(x, y, out);
+  if constexpr (L == 1 && Odd) odd_product_1<T>(x, y, out);
+  if constexpr (L == 2 && Odd) odd_product_2<T>(x, y, out);
+  if constexpr (L == 3 && Odd) odd_product_3<T>(x, y, out);
+  if constexpr (L == 4 && Odd) odd_product_4<T>(x, y, out);
+  if constexpr (L == 5 && Odd) odd_product_5<T>(x, y, out);
+}
+
+// `tiles` vectors of neighbouring channels, from array to array; the steps are from component to component.
+TELAMON_MULTIVERSION_TEMPLATE(straight_run, (class T, int L, bool Odd),
+                              (const T* x, std::ptrdiff_t x_step, const T* y, std::ptrdiff_t y_step, T* z,
+                               std::ptrdiff_t z_step, std::size_t tiles, bool add),
+                              {
+                                constexpr int count = lanes<T>::count;
+                                for (std::size_t tile = 0; tile < tiles; ++tile, x += count, y += count, z += count) {
+                                  straight_product<L, Odd, T>(
+                                      [=](int k) TELAMON_INLINE_LAMBDA { return load(x + k * x_step); },
+                                      [=](int k) TELAMON_INLINE_LAMBDA { return load(y + k * y_step); },
+                                      [=](int k, vector<T> v) TELAMON_INLINE_LAMBDA {
+                                        T* to = z + k * z_step;
+                                        store(add ? load(to) + v : v, to);
+                                      });
+                                }
+                              })
+
+template <class T>
+struct strided_features {
+  T* data;
+  std::ptrdiff_t step;
+};
+
+template <class T, int L>
+void straight_both(kind which, strided_features<const T> x, strided_features<const T> y, strided_features<T> z,
+                   strided_features<T> odd, std::size_t tiles, bool add) {
+  if constexpr (L <= straight_until) {
+    if (which != kind::odd) straight_run<T, L, false>::run(x.data, x.step, y.data, y.step, z.data, z.step, tiles, add);
+  }
+  if (which != kind::even) {
+    const strided_features<T> to = which == kind::complete ? odd : z;
+    straight_run<T, L, true>::run(x.data, x.step, y.data, y.step, to.data, to.step, tiles, add || which == kind::sum);
+  }
+}
+
+template <class T, int L>
+void straight(const product_plan<T>& plan) {
+  constexpr std::size_t count = lanes<T>::count;
+  const product_options<T>& options = plan.options;
+  const bool pair = options.which == kind::complete;
+  const bool direct = plan.x.channel == 1 && plan.y.channel == 1 && plan.out.channel == 1 &&
+                      (!pair || plan.odd.channel == 1) && plan.channels % count == 0 && options.x.data == nullptr &&
+                      options.y.data == nullptr && options.out.data == nullptr;
+  share_tiles(plan, 0, L * L * L * L, [&](vector<T>* memory, std::size_t begin, std::size_t end) {
+    if (direct) {
+      columns at(begin * count, plan.end, plan.channels);
+      for (std::size_t tile = begin, n; tile < end; tile += n, at.advance(n * count)) {
+        n = std::min((plan.channels - at.channel) / count, end - tile);
+        straight_both<T, L>(options.which, {at.address(plan.x), plan.x.component},
+                            {at.address(plan.y), plan.y.component}, {at.address(plan.out), plan.out.component},
+                            {pair ? at.address(plan.odd) : nullptr, plan.odd.component}, n, options.accumulate);
+      }
+      return;
+    }
+    const auto numbers = [=](auto* v) { return strided_features<const T>{reinterpret_cast<const T*>(v), count}; };
+    const auto results = [=](auto* v) { return strided_features<T>{reinterpret_cast<T*>(v), count}; };
+    const auto kernel = [&](const vector<T>* x, const vector<T>* y, vector<T>* z, vector<T>* odd,
+                            vector<T>*) TELAMON_INLINE_LAMBDA {
+      straight_both<T, L>(options.which, numbers(x), numbers(y), results(z), results(odd), 1, false);
+    };
+    pair ? on_tiles<true>(plan, memory, begin, end, kernel) : on_tiles<false>(plan, memory, begin, end, kernel);
+  });
+}
 
 }  // namespace
 
 template <class T>
 void sparse_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out, features<T> odd,
                     std::size_t samples, std::size_t channels, const product_options<T>& options) {
-  if (options.which == kind::complete) {
-    product_options<T> part = options;
-    part.which = kind::even;
-    sparse_product(l1, l2, l3, x, y, out, {}, samples, channels, part);
-    part.which = kind::odd;
-    return sparse_product(l1, l2, l3, x, y, odd, {}, samples, channels, part);
+  product_plan<T> plan(natural_order_of(l1), natural_order_of(l2), natural_order_of(l3), x, y, out, odd, samples,
+                       channels, options);
+  if (l1 == l2 && l2 == l3) {
+    if (l1 == 1) return straight<T, 1>(plan);
+    if (l1 == 2) return straight<T, 2>(plan);
+    if (l1 == 3) return straight<T, 3>(plan);
+    if (l1 == 4) return straight<T, 4>(plan);
+    if (l1 == 5 && options.which == kind::odd) return straight<T, 5>(plan);
   }
-  const product_plan<T> plan(natural_order_of(l1), natural_order_of(l2), natural_order_of(l3), x, y, out, {}, samples,
-                             channels, options);
-  const sparse_table<T>& table = table_of<T>(l1, l2, l3, options.which);
-  share_tiles(plan, 0, double(table.entries.size()), [&](vector<T>* memory, std::size_t begin, std::size_t end) {
-    sparse_tiles<T>::run(plan, table, memory, begin, end);
-  });
+  if (options.which != kind::complete) return by_table(l1, l2, l3, plan);
+  plan.options.which = kind::even;
+  by_table(l1, l2, l3, plan);
+  plan.options.which = kind::odd, plan.out = odd;
+  by_table(l1, l2, l3, plan);
 }
 template void sparse_product(int, int, int, features<const float>, features<const float>, features<float>,
                              features<float>, std::size_t, std::size_t, const product_options<float>&);

@@ -36,9 +36,22 @@ class scratch {
   vector<T>* data_;
 };
 
-// The (sample, channel) pairs first, first + 1, ... of a tile.
+// The (sample, channel) pairs of a tile, from one on.
 struct columns {
-  std::size_t first, end, channels;  // end: one past the last of all
+  std::size_t sample, channel, channels, left;  // left: how many there are from here to the last of all
+
+  columns(std::size_t first, std::size_t end, std::size_t channels_)
+      : sample(first / channels_), channel(first % channels_), channels(channels_), left(end - first) {}
+  void advance(std::size_t count) {
+    channel += count, left -= count < left ? count : left;
+    while (channel >= channels) channel -= channels, ++sample;
+  }
+  template <class T>
+  T* address(const features<T>& f) const {
+    return f.data + std::ptrdiff_t(sample) * f.sample + std::ptrdiff_t(channel) * f.channel;
+  }
+  // Whether a vector of channels of one sample starts here.
+  bool one_sample(int count) const { return channel + std::size_t(count) <= channels; }
 };
 
 // The address of each lane's component 0. The lanes after the last column repeat it.
@@ -46,21 +59,11 @@ template <class T>
 struct lane_pointers {
   T* at[lanes<T>::count];
   int used;
-  bool together;  // one load serves all lanes
-  bool same;      // all lanes are one number
 
-  TELAMON_INLINE lane_pointers(const features<T>& f, const columns& c) {
+  TELAMON_INLINE lane_pointers(const features<T>& f, columns c) {
     constexpr int count = lanes<T>::count;
-    const std::size_t left = c.end - c.first;
-    used = left < std::size_t(count) ? int(left) : count;
-    std::size_t sample = c.first / c.channels, channel = c.first % c.channels;
-    const bool one_sample = channel + std::size_t(count) <= c.channels;
-    together = one_sample && f.channel == 1;
-    same = one_sample && f.channel == 0;
-    for (int i = 0; i < used; ++i) {
-      at[i] = f.data + std::ptrdiff_t(sample) * f.sample + std::ptrdiff_t(channel) * f.channel;
-      if (++channel == c.channels) channel = 0, ++sample;
-    }
+    used = c.left < std::size_t(count) ? int(c.left) : count;
+    for (int i = 0; i < used; ++i, c.advance(1)) at[i] = c.address(f);
     for (int i = used; i < count; ++i) at[i] = at[used - 1];
   }
 };
@@ -72,15 +75,22 @@ TELAMON_INLINE vector<std::remove_const_t<T>> load(const T* p) noexcept {
   return v;
 }
 
+template <class T>
+TELAMON_INLINE void store(const vector<T>& v, T* p) noexcept {
+  std::memcpy(p, &v, sizeof v);
+}
+
 // to[s] = component order[s] of the tile's columns.
 template <class T>
 TELAMON_INLINE void gather(const features<const T>& f, const columns& c, const int* order, int n, vector<T>* to) {
-  const lane_pointers<const T> lane(f, c);
-  if (lane.together) {
-    for (int s = 0; s < n; ++s) to[s] = load(lane.at[0] + order[s] * f.component);
-  } else if (lane.same) {
-    for (int s = 0; s < n; ++s) to[s] = vector<T>{} + lane.at[0][order[s] * f.component];
+  const bool one = c.one_sample(lanes<T>::count);
+  const T* const start = c.address(f);
+  if (one && f.channel == 1) {
+    for (int s = 0; s < n; ++s) to[s] = load(start + order[s] * f.component);
+  } else if (one && f.channel == 0) {
+    for (int s = 0; s < n; ++s) to[s] = vector<T>{} + start[order[s] * f.component];
   } else {
+    const lane_pointers<const T> lane(f, c);
     for (int s = 0; s < n; ++s) {
       const std::ptrdiff_t offset = order[s] * f.component;
       for (int i = 0; i < lanes<T>::count; ++i) to[s][i] = lane.at[i][offset];
@@ -91,14 +101,14 @@ TELAMON_INLINE void gather(const features<const T>& f, const columns& c, const i
 template <class T>
 TELAMON_INLINE void scatter(const vector<T>* from, const int* order, int n, const features<T>& f, const columns& c,
                             bool accumulate) {
-  const lane_pointers<T> lane(f, c);
-  if (lane.together) {
+  if (c.one_sample(lanes<T>::count) && f.channel == 1) {
+    T* const start = c.address(f);
     for (int s = 0; s < n; ++s) {
-      T* to = lane.at[0] + order[s] * f.component;
-      const vector<T> v = accumulate ? from[s] + load(to) : from[s];
-      std::memcpy(to, &v, sizeof v);
+      T* to = start + order[s] * f.component;
+      store(accumulate ? from[s] + load(to) : from[s], to);
     }
   } else {
+    const lane_pointers<T> lane(f, c);
     for (int s = 0; s < n; ++s) {
       const std::ptrdiff_t offset = order[s] * f.component;
       for (int i = 0; i < lane.used; ++i) {
@@ -116,11 +126,7 @@ TELAMON_INLINE void weigh(const degree_weights<T>& w, const columns& c, const in
   const lane_pointers<const T> lane(features<const T>(w.data, 0, w.degree, w.channel), c);
   for (int s = 0; s < n; ++s) {
     const std::ptrdiff_t offset = degree[s] * w.degree;
-    if (lane.together) {
-      x[s] *= load(lane.at[0] + offset);
-    } else {
-      for (int i = 0; i < lanes<T>::count; ++i) x[s][i] *= lane.at[i][offset];
-    }
+    for (int i = 0; i < lanes<T>::count; ++i) x[s][i] *= lane.at[i][offset];
   }
 }
 

@@ -7,15 +7,18 @@
 
 namespace telamon::so3 {
 
-// Up to this degree, of both factors and the result, sparse is the fastest way.
-inline constexpr int sparse_until = 3;
+// Up to these degrees sparse is the fastest way: by straight-line code for three equal degrees, else by a table.
+inline constexpr int straight_until = 4, straight_odd_until = 5, sparse_until = 3;
 
 // The nonzero coefficients one by one.
 template <class T>
 void sparse_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out, features<T> odd,
                     std::size_t samples, std::size_t channels, const product_options<T>& options);
 
-// Convolutions of Fourier coefficients on Gauss-Legendre parallels.
+// Convolutions of Fourier coefficients on Gauss-Legendre parallels. For some degrees L, L -> L the even product has
+// code of its own, where the compiler knows L: true where it ran.
+template <class T>
+bool run_fixed_grid(const tiles::product_plan<T>& plan, const detail::product_tables<T>& tables);
 template <class T>
 void grid_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out, features<T> odd,
                   std::size_t samples, std::size_t channels, const product_options<T>& options);

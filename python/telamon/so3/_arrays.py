@@ -3,6 +3,7 @@ channels) of one dtype, as views wherever strides allow."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ def as_features(where: str, name: str, value: ArrayLike, layout: str) -> FloatAr
 
 def broadcast_leading(where: str, **shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape of the leading dimensions."""
+    first, *others = shapes.values()
+    if all(shape == first for shape in others):  # the usual case, faster than NumPy decides it
+        return first
     try:
         return np.broadcast_shapes(*shapes.values())
     except ValueError:
@@ -42,15 +46,20 @@ def broadcast_leading(where: str, **shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 def flat(array: FloatArray, lead: tuple[int, ...], channels: int, dtype: np.dtype[Any]) -> FloatArray:
     """The array as (samples, components, channels), repeated by zero strides."""
-    array = np.broadcast_to(array.astype(dtype, copy=False), (*lead, array.shape[-2], channels))
-    array = array.reshape(-1, array.shape[-2], channels) if array.size else np.empty((0, *array.shape[-2:]), dtype)
+    if array.dtype != dtype:
+        array = array.astype(dtype)
+    shape = (*lead, array.shape[-2], channels)
+    if array.shape != shape:
+        array = np.broadcast_to(array, shape)
+    if array.ndim != 3:
+        array = array.reshape(math.prod(lead), *shape[-2:])
     return aligned(array)
 
 
 def aligned(array: FloatArray) -> FloatArray:
     """The array itself where its items lie on multiples of their size, as in a field of a record they may not."""
-    whole = array.flags.aligned and all(stride % array.itemsize == 0 for stride in array.strides)
-    return array if whole else array.copy()
+    size = array.itemsize
+    return array if array.flags.aligned and all(s % size == 0 for s in array.strides) else array.copy()
 
 
 class Output:
@@ -83,7 +92,7 @@ class Output:
             if not out.flags.writeable:
                 raise ValueError(f"{where}: {name} is read-only; pass an array that may be written")
             self.given = out
-        flat_shape = (int(np.prod(shape[:-2], dtype=np.int64)), *shape[-2:])
+        flat_shape = (math.prod(shape[:-2]), *shape[-2:])
         direct = self.given
         if direct is not None:
             view = direct if last else direct.swapaxes(-1, -2)
@@ -94,7 +103,7 @@ class Output:
                 return
         self.array = np.empty(wanted, dtype)
         view = self.array if last else self.array.swapaxes(-1, -2)
-        self.flat = view.reshape(flat_shape)  # a view: only the last two axes are exchanged
+        self.flat = view if view.ndim == 3 else view.reshape(flat_shape)  # a view: only the last two axes are exchanged
 
     def finish(self) -> FloatArray:
         if self.given is None:

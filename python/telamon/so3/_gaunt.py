@@ -164,7 +164,7 @@ def gaunt_product(
     method : {"auto", "sparse", "grid", "fourier"}
         "sparse" adds up the nonzero coefficients; "grid" goes through Gauss-Legendre parallels and convolves Fourier
         coefficients on each; "fourier" is the two-dimensional Fourier form of arXiv:2401.10216. All are exact; "auto"
-        takes the fastest, sparse up to degree 3 and grid above.
+        takes the fastest, sparse up to degree 4 and grid above. "fourier" has no odd paths.
     out : array, optional
         Where the result is written; for parity "complete" of group "O3" a pair of arrays.
 
@@ -199,23 +199,27 @@ def gaunt_product(
     choice(where, "normalization", normalization, NORMALIZATIONS)
     choice(where, "layout", layout, LAYOUTS)
     choice(where, "method", method, METHODS)
+    if method == "fourier" and parity != "even":
+        raise ValueError(f"{where}: method 'fourier' has no odd paths, parity is {parity!r}; pass another method")
     a, b = as_features(where, "x", x, layout), as_features(where, "y", y, layout)
     l1, l2 = lmax_of(where, "x", a.shape[-2]), lmax_of(where, "y", b.shape[-2])
     l3 = lmax_out_of(where, lmax_out, max(l1, l2), l1 + l2, "l1 + l2")
     channels = channels_of(where, "x", a.shape[-1], "y", b.shape[-1])
     lead = broadcast_leading(where, x=a.shape[:-2], y=b.shape[:-2])
-    dtype = np.result_type(a, b)
+    dtype = a.dtype if a.dtype == b.dtype else np.result_type(a, b)
     shape = (*lead, (l3 + 1) ** 2, channels)
 
-    if weights is not None and (not isinstance(weights, (tuple, list)) or len(weights) != 3):
+    if weights is not None and not isinstance(weights, (tuple, list)):
         raise TypeError(f"{where}: weights is a {type(weights).__name__}; pass (w1, w2, w3), each an array or None")
+    if weights is not None and len(weights) != 3:
+        raise ValueError(f"{where}: weights has {len(weights)} entries; pass 3, (w1, w2, w3), each an array or None")
     given = (None, None, None) if weights is None else weights
     all_weights = []
     for n, (w, lmax) in enumerate(zip(given, (l1, l2, l3), strict=True)):
         full = _degree_weights(where, str(n), w, lmax, channels, dtype)
         scales = component_scales(lmax, normalization, dtype)
         all_weights.append(_scaled(full, 1 / scales if n == 2 and scales is not None else scales, channels))
-    ranks = sorted({len(w) for w in all_weights if w is not None and len(w) != 1})
+    ranks = sorted({len(w) for w in all_weights if w is not None} - {1})
     if len(ranks) > 1:
         raise ValueError(f"{where}: weights have {' and '.join(map(str, ranks))} ranks; pass as many in each")
 
@@ -463,12 +467,7 @@ def gaunt_conv(
     sender = _indices(where, "senders", senders, edges, nodes)
     receiver = _indices(where, "receivers", receivers, edges, count)
 
-    length = np.sqrt(np.sum(d.astype(np.float64) ** 2, axis=1))
-    if not np.all(length != 0):
-        raise ValueError(
-            f"{where}: directions[{int(np.argmin(length != 0))}] is zero; pass vectors that have a direction"
-        )
-    unit = np.ascontiguousarray(d / length[:, None], dtype)
+    unit = _unit(where, d).astype(dtype, copy=False)
     w = w.astype(dtype, copy=False)
     scales = [component_scales(l, normalization, dtype) for l in (l1, l2, l3)]
     features = a.astype(dtype, copy=False)
@@ -482,6 +481,17 @@ def gaunt_conv(
     if scales[2] is not None:
         result.flat[...] /= spread(scales[2][:, None])
     return result.finish()
+
+
+def _unit(where: str, directions: FloatArray) -> FloatArray:
+    """The directions with length 1, in double; scaled first, so that no square overflows or vanishes."""
+    d = directions.astype(np.float64)
+    largest = np.max(np.abs(d), axis=1, initial=0)
+    if not np.all(largest != 0):
+        raise ValueError(f"{where}: directions[{int(np.argmin(largest != 0))}] is zero; leave out edges of length 0")
+    d /= largest[:, None]
+    unit: FloatArray = d / np.sqrt(np.sum(d**2, axis=1, keepdims=True))
+    return unit
 
 
 def _filter(

@@ -24,6 +24,13 @@
 #define TELAMON_INLINE inline
 #endif
 
+// The same for a lambda, after its parameters: `[&](int i) TELAMON_INLINE_LAMBDA { ... }`.
+#if defined(__GNUC__) && !defined(TELAMON_NO_FORCED_INLINE) && !defined(__CUDACC__)
+#define TELAMON_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define TELAMON_INLINE_LAMBDA
+#endif
+
 // Everything is hidden unless marked: symbols that are not exported cannot be interposed, so calls between our own
 // functions stay direct, and two copies of telamon in one process do not mix.
 #if defined(__GNUC__)

@@ -133,6 +133,10 @@ struct product_plan {
 
 template <class T>
 TELAMON_HD TELAMON_INLINE column column_of(const T& plan, std::size_t index) noexcept {
+  if (plan.count <= 0xffffffff) {  // devices divide 64 bits by a subroutine
+    const auto i = std::uint32_t(index), channels = std::uint32_t(plan.channels);
+    return {i / channels, i % channels};
+  }
   return {index / plan.channels, index % plan.channels};
 }
 

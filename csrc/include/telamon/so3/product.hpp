@@ -19,6 +19,8 @@
 
 #include <telamon/so3.hpp>
 
+#include <type_traits>
+
 namespace telamon::so3 {
 
 namespace detail {
@@ -54,6 +56,15 @@ TELAMON_HD TELAMON_INLINE circle<V> circle_at(V* memory, int degree, int index) 
 template <class V>
 TELAMON_HD TELAMON_INLINE void close_circle(circle<V> c, int degree) noexcept {
   c.a[-1] = c.a[degree + 1] = c.b[-1] = c.b[degree + 1] = V{};
+}
+// What stays zero in all circles that are written into this memory later.
+template <class V>
+TELAMON_HD TELAMON_INLINE void clear_circles(V* memory, int degree, int count) noexcept {
+  for (int i = 0; i < count; ++i) {
+    const circle<V> c = circle_at(memory, degree, i);
+    c.a[0] = c.b[0] = V{};  // slopes in phi have neither
+    close_circle(c, degree);
+  }
 }
 
 // ---- synthesis on `Rows` pairs of parallels for one order m. Parts: 1 for m = 0, which has no sine, else 2.
@@ -111,7 +122,6 @@ TELAMON_HD TELAMON_INLINE void synthesize_rows(const T* table, int degree, int p
     synthesize_order<Slope, Rows, 2>(m, degree, table, pairs, x, circles);
     table += std::ptrdiff_t(degree + 1 - m) * pairs, x += 2 * (degree + 1 - m);
   }
-  for (int i = 0; i < 2 * Rows; ++i) close_circle(circle_at(circles, degree, i), degree);
 }
 
 // Circles 2i (north) and 2i + 1 (south) for the pairs first + i, i < count.
@@ -131,11 +141,10 @@ TELAMON_HD TELAMON_INLINE void synthesize(const parallels<T>& at, int first, int
 // d = factor d/dphi of c: i k c_k = k b_k - i (-k a_k).
 template <class T, class V>
 TELAMON_HD TELAMON_INLINE void differentiate(circle<V> c, circle<V> d, int degree, T factor) noexcept {
-  for (int k = 0; k <= degree; ++k) {
+  for (int k = 1; k <= degree; ++k) {
     const T scale = factor * T(k);
     d.a[k] = scale * c.b[k], d.b[k] = -(scale * c.a[k]);
   }
-  close_circle(d, degree);
 }
 
 // ---- convolution of the sum of Terms products, for the orders m, ..., m + Orders - 1 (one or two); each order has
@@ -160,9 +169,21 @@ struct order_sums {
     add<ConjC>(ba[o], cb, da);
   }
 };
-template <int Orders, int Terms, class V>
+// The northern half of a pair is only stored; the southern one (Fold) leaves their sum there and the difference after
+// it.
+template <bool Fold, class V>
+TELAMON_HD TELAMON_INLINE void put(V value, V* h, int half) noexcept {
+  if constexpr (Fold) {
+    const V north = *h;
+    h[half] = north - value;
+    value = north + value;
+  }
+  *h = value;
+}
+
+template <int Orders, bool Fold = false, int Terms, class V>
 TELAMON_HD TELAMON_INLINE void convolve_orders(int m, const circle<V> (&c)[Terms], int lc, const circle<V> (&d)[Terms],
-                                               int ld, V* h) noexcept {
+                                               int ld, V* h, int half = 0) noexcept {
   order_sums<Orders, V> s;
   TELAMON_UNROLL
   for (int o = 0; o < Orders; ++o) s.aa[o] = s.bb[o] = s.ab[o] = s.ba[o] = V{};
@@ -191,11 +212,15 @@ TELAMON_HD TELAMON_INLINE void convolve_orders(int m, const circle<V> (&c)[Terms
     }
   }
   TELAMON_UNROLL
-  for (int o = 0; o < Orders; ++o) h[2 * o] = s.aa[o] + s.bb[o], h[2 * o + 1] = s.ab[o] + s.ba[o];
+  for (int o = 0; o < Orders; ++o) {
+    put<Fold>(s.aa[o] + s.bb[o], h + 2 * o, half);
+    put<Fold>(s.ab[o] + s.ba[o], h + 2 * o + 1, half);
+  }
 }
 
-// h[2m], h[2m+1] = the real part and minus the imaginary part of the product's coefficient, m = 0..lh.
-template <int Terms, class V>
+// h[2m], h[2m+1] = the real part and minus the imaginary part of the product's coefficient, m = 0..lh; h[1] is 0 and
+// not written.
+template <bool Fold = false, int Terms, class V>
 TELAMON_HD TELAMON_INLINE void convolve(const circle<V> (&c)[Terms], int lc, const circle<V> (&d)[Terms], int ld,
                                         int lh, V* h) noexcept {
   // At m = 0 the terms of k and -k are the same.
@@ -205,11 +230,12 @@ TELAMON_HD TELAMON_INLINE void convolve(const circle<V> (&c)[Terms], int lc, con
     zero += c[t].a[0] * d[t].a[0];
     for (int k = 1; k <= end; ++k) a += c[t].a[k] * d[t].a[k], b += c[t].b[k] * d[t].b[k];
   }
-  const V half = a + b;
-  h[0] = zero + (half + half), h[1] = V{};
+  const V sum = a + b;
+  const int half = 2 * (lh + 1);
+  put<Fold>(zero + (sum + sum), h, half);
   int m = 1;
-  for (; m < lh; m += 2) convolve_orders<2>(m, c, lc, d, ld, h + 2 * m);
-  if (m == lh) convolve_orders<1>(m, c, lc, d, ld, h + 2 * m);
+  for (; m < lh; m += 2) convolve_orders<2, Fold>(m, c, lc, d, ld, h + 2 * m, half);
+  if (m == lh) convolve_orders<1, Fold>(m, c, lc, d, ld, h + 2 * m, half);
 }
 
 // ---- analysis: z += weights times h for one order m, from the degree l on: Rows of each parity at a time, or, where
@@ -265,18 +291,11 @@ TELAMON_HD TELAMON_INLINE void analyse(const parallels<T>& at, int first, int co
   }
 }
 
-// From h(north), h(south) to their sum and difference, in place. On the equator there is only one.
+// On the equator there is no south: sum and difference are the same, and the difference meets zeros only.
 template <class V>
-TELAMON_HD TELAMON_INLINE void fold(V* h, int lmax, bool equator) noexcept {
-  V* south = h + 2 * (lmax + 1);
-  if (equator) {
-    for (int i = 0; i < 2 * (lmax + 1); ++i) south[i] = h[i];
-    return;
-  }
-  for (int i = 0; i < 2 * (lmax + 1); ++i) {
-    const V n = h[i], s = south[i];
-    h[i] = n + s, south[i] = n - s;
-  }
+TELAMON_HD TELAMON_INLINE void fold_equator(V* h, int lmax) noexcept {
+  V* difference = h + 2 * (lmax + 1);
+  for (int i = 0; i < 2 * (lmax + 1); ++i) difference[i] = h[i];
 }
 
 // ---- the product of two
@@ -293,8 +312,24 @@ TELAMON_HD constexpr std::ptrdiff_t product_scratch(kind which, int l1, int l2, 
   return 2 * pairs * on_circle * functions + (functions - 1) * on_circle + outputs * pairs * 4 * (l3 + 1);
 }
 
-// z += the even or the odd product or their sum; for kind::complete z += the even and odd += the odd one.
-template <kind Which, int Pairs = block_pairs, class T, class V>
+// The circles in the scratch of product_tile, cleared: once for all tiles of the same degrees and kind.
+template <class V>
+TELAMON_HD TELAMON_INLINE void clear_product(kind which, int l1, int l2, V* scratch, int pairs = block_pairs) noexcept {
+  const bool derivatives = which != kind::even;
+  for (int functions = 0; functions < (derivatives ? 2 : 1); ++functions) {
+    for (int l : {l1, l2}) {
+      clear_circles(scratch, l, 2 * pairs);
+      scratch += std::ptrdiff_t(2 * pairs) * circle_size(l);
+    }
+  }
+  if (!derivatives) return;
+  clear_circles(scratch, l1, 1);
+  clear_circles(scratch + circle_size(l1), l2, 1);
+}
+
+// z += the even or the odd product or their sum; for kind::complete z += the even and odd += the odd one. Clear says to
+// clear the scratch here.
+template <kind Which, int Pairs = block_pairs, bool Clear = true, class T, class V>
 TELAMON_HD TELAMON_INLINE void product_tile(const product_tables<T>& tables, const V* x, const V* y, V* z, V* odd,
                                             V* scratch) noexcept {
   const int l1 = tables.x.lmax, l2 = tables.y.lmax, l3 = tables.z.lmax, pairs = tables.z.pairs;
@@ -307,6 +342,8 @@ TELAMON_HD TELAMON_INLINE void product_tile(const product_tables<T>& tables, con
   const std::ptrdiff_t in_h = 4 * (l3 + 1);
   V *h = next, *h_odd = h + Pairs * in_h;
 
+  if (Clear) clear_product(Which, l1, l2, scratch, Pairs);
+
   // Loops over the two factors, so that there is one copy of the code they run.
   const parallels<T>* const tables_of[2] = {&tables.x, &tables.y};
   const V* const coefficients[2] = {x, y};
@@ -317,33 +354,38 @@ TELAMON_HD TELAMON_INLINE void product_tile(const product_tables<T>& tables, con
     for (int n = 0; n < 2; ++n) synthesize<false, Pairs>(*tables_of[n], first, count, coefficients[n], values[n]);
     if constexpr (derivatives)
       for (int n = 0; n < 2; ++n) synthesize<true, Pairs>(*tables_of[n], first, count, coefficients[n], slopes[n]);
-    for (int i = 0; i < count; ++i) {
-      const bool equator = tables.z.equator && first + i == pairs - 1;
-      for (int side = 0; side < (equator ? 1 : 2); ++side) {
-        const int index = 2 * i + side;
-        const circle<V> cf = circle_at(f, l1, index), cg = circle_at(g, l2, index);
-        V* out = h + i * in_h + side * (in_h / 2);
-        if constexpr (Which == kind::even || Which == kind::complete) {
-          const circle<V> c[1] = {cf}, d[1] = {cg};
-          convolve(c, l1, d, l2, l3, out);
-        }
-        if constexpr (derivatives) {
-          const circle<V> cp = circle_at(f_phi, l1, 0), dp = circle_at(g_phi, l2, 0);
-          const circle<V> ct = circle_at(f_theta, l1, index), dt = circle_at(g_theta, l2, index);
-          const T factor = tables.z.inverse_sine[first + i];
-          differentiate(cf, cp, l1, -factor);
-          differentiate(cg, dp, l2, factor);
-          if constexpr (Which == kind::sum) {
-            const circle<V> c[3] = {cf, ct, cp}, d[3] = {cg, dp, dt};
-            convolve(c, l1, d, l2, l3, out);
-          } else {
-            const circle<V> c[2] = {ct, cp}, d[2] = {dp, dt};
-            convolve(c, l1, d, l2, l3, Which == kind::odd ? out : h_odd + i * in_h + side * (in_h / 2));
-          }
+    // The products on parallel `side` of pair i, stored for the north and folded with it for the south.
+    const auto multiply = [&](auto south, int i) TELAMON_INLINE_LAMBDA {
+      constexpr bool fold = decltype(south)::value;
+      const int index = 2 * i + (fold ? 1 : 0);
+      const circle<V> cf = circle_at(f, l1, index), cg = circle_at(g, l2, index);
+      if constexpr (Which == kind::even || Which == kind::complete) {
+        const circle<V> c[1] = {cf}, d[1] = {cg};
+        convolve<fold>(c, l1, d, l2, l3, h + i * in_h);
+      }
+      if constexpr (derivatives) {
+        const circle<V> cp = circle_at(f_phi, l1, 0), dp = circle_at(g_phi, l2, 0);
+        const circle<V> ct = circle_at(f_theta, l1, index), dt = circle_at(g_theta, l2, index);
+        const T factor = tables.z.inverse_sine[first + i];
+        differentiate(cf, cp, l1, -factor);
+        differentiate(cg, dp, l2, factor);
+        if constexpr (Which == kind::sum) {
+          const circle<V> c[3] = {cf, ct, cp}, d[3] = {cg, dp, dt};
+          convolve<fold>(c, l1, d, l2, l3, h + i * in_h);
+        } else {
+          const circle<V> c[2] = {ct, cp}, d[2] = {dp, dt};
+          convolve<fold>(c, l1, d, l2, l3, (Which == kind::odd ? h : h_odd) + i * in_h);
         }
       }
-      fold(h + i * in_h, l3, equator);
-      if constexpr (Which == kind::complete) fold(h_odd + i * in_h, l3, equator);
+    };
+    for (int i = 0; i < count; ++i) {
+      multiply(std::false_type{}, i);
+      if (tables.z.equator && first + i == pairs - 1) {
+        fold_equator(h + i * in_h, l3);
+        if constexpr (Which == kind::complete) fold_equator(h_odd + i * in_h, l3);
+      } else {
+        multiply(std::true_type{}, i);
+      }
     }
     analyse(tables.z, first, count, h, z);
     if constexpr (Which == kind::complete) analyse(tables.z, first, count, h_odd, odd);
@@ -376,32 +418,39 @@ TELAMON_HD TELAMON_INLINE void monomial_tile(const parallels<T>* at, const monom
   const int pairs = out.pairs, lmax = out.lmax;
   const std::ptrdiff_t in_h = 4 * (lmax + 1), area = std::ptrdiff_t(2) * Pairs * circle_size(total);
   V *h = scratch + n * area, *product = h + Pairs * in_h, *next = product + circle_size(total);
+  for (int k = 0; k < n; ++k) clear_circles(scratch + k * area, at[k].lmax, 2 * Pairs);
   for (int first = 0; first < pairs; first += Pairs) {
     const int count = pairs - first < Pairs ? pairs - first : Pairs;
     for (int k = 0; k < n; ++k) synthesize<false, Pairs>(at[k], first, count, factors[k].x, scratch + k * area);
-    for (int i = 0; i < count; ++i) {
-      const bool equator = out.equator && first + i == pairs - 1;
-      for (int side = 0; side < (equator ? 1 : 2); ++side) {
-        int degree = at[0].lmax, left = total - degree;
-        circle<V> c[1] = {circle_at(scratch, degree, 2 * i + side)};
-        for (int k = 0; k < n; ++k) {
-          const circle<V> d[1] = {circle_at(scratch + k * area, at[k].lmax, 2 * i + side)};
-          for (int p = k == 0 ? 1 : 0; p < factors[k].power; ++p) {
-            left -= at[k].lmax;
-            if (k == n - 1 && p == factors[k].power - 1) {
-              convolve(c, degree, d, at[k].lmax, lmax, h + i * in_h + side * (in_h / 2));
-              break;
-            }
-            const int higher = needed_degree(degree + at[k].lmax, left, lmax);
-            convolve(c, degree, d, at[k].lmax, higher, next);
-            const circle<V> to = circle_at(product, higher, 0);
-            for (int m = 0; m <= higher; ++m) to.a[m] = next[2 * m], to.b[m] = next[2 * m + 1];
-            close_circle(to, higher);
-            c[0] = to, degree = higher;
+    const auto multiply = [&](auto south, int i) TELAMON_INLINE_LAMBDA {
+      constexpr bool fold = decltype(south)::value;
+      const int index = 2 * i + (fold ? 1 : 0);
+      int degree = at[0].lmax, left = total - degree;
+      circle<V> c[1] = {circle_at(scratch, degree, index)};
+      for (int k = 0; k < n; ++k) {
+        const circle<V> d[1] = {circle_at(scratch + k * area, at[k].lmax, index)};
+        for (int p = k == 0 ? 1 : 0; p < factors[k].power; ++p) {
+          left -= at[k].lmax;
+          if (k == n - 1 && p == factors[k].power - 1) {
+            convolve<fold>(c, degree, d, at[k].lmax, lmax, h + i * in_h);
+            break;
           }
+          const int higher = needed_degree(degree + at[k].lmax, left, lmax);
+          convolve(c, degree, d, at[k].lmax, higher, next);
+          const circle<V> to = circle_at(product, higher, 0);
+          to.a[0] = next[0], to.b[0] = V{};
+          for (int m = 1; m <= higher; ++m) to.a[m] = next[2 * m], to.b[m] = next[2 * m + 1];
+          close_circle(to, higher);
+          c[0] = to, degree = higher;
         }
       }
-      fold(h + i * in_h, lmax, equator);
+    };
+    for (int i = 0; i < count; ++i) {
+      multiply(std::false_type{}, i);
+      if (out.equator && first + i == pairs - 1)
+        fold_equator(h + i * in_h, lmax);
+      else
+        multiply(std::true_type{}, i);
     }
     analyse(out, first, count, h, z);
   }
