@@ -13,21 +13,19 @@ namespace {
 
 using namespace tiles;
 
-// One transform serves x and y, as its real and its imaginary part, so they must be of one size: the power of two that
-// y is multiplied by, and its inverse.
+// One transform serves x and y, as its real and its imaginary part, so they must be of one size: x is divided by the
+// power of two that its largest number has in each lane, which is returned.
 template <class T>
-TELAMON_INLINE void balance(const vector<T>* x, int k1, const vector<T>* y, int k2, vector<T>& scale,
-                            vector<T>& inverse) {
-  constexpr int most = std::numeric_limits<T>::max_exponent / 2;
-  constexpr T finite = std::numeric_limits<T>::max();
+TELAMON_INLINE vector<T> normalize(vector<T>* x, int n) {
+  vector<T> size;
   for (int i = 0; i < lanes<T>::count; ++i) {
-    T a = 0, b = 0;
-    for (int k = 0; k < k1; ++k) a = std::max(a, std::abs(x[k][i]));
-    for (int k = 0; k < k2; ++k) b = std::max(b, std::abs(y[k][i]));
-    const bool usual = a > 0 && b > 0 && a <= finite && b <= finite;
-    const int exponent = usual ? std::max(-most, std::min(most, std::ilogb(a) - std::ilogb(b))) : 0;
-    scale[i] = std::ldexp(T(1), exponent), inverse[i] = std::ldexp(T(1), -exponent);
+    T largest = 0;
+    for (int k = 0; k < n; ++k) largest = std::max(largest, std::abs(x[k][i]));
+    const bool usual = largest >= std::numeric_limits<T>::min() && largest <= std::numeric_limits<T>::max();
+    size[i] = usual ? std::ldexp(T(1), std::ilogb(largest)) : T(1);
   }
+  for (int k = 0; k < n; ++k) x[k] /= size;
+  return size;
 }
 
 TELAMON_MULTIVERSION_TEMPLATE(fourier_tiles, (class T),
@@ -35,14 +33,14 @@ TELAMON_MULTIVERSION_TEMPLATE(fourier_tiles, (class T),
                                std::size_t begin, std::size_t end),
                               {
                                 on_tiles<false>(plan, memory, begin, end,
-                                                [&](const vector<T>* x, vector<T>* y, vector<T>* z, vector<T>*,
+                                                [&](vector<T>* x, vector<T>* y, vector<T>* z, vector<T>*,
                                                     vector<T>* rest) TELAMON_INLINE_LAMBDA {
-                                                  vector<T> scale, inverse;
-                                                  balance<T>(x, plan.k1, y, plan.k2, scale, inverse);
-                                                  for (int i = 0; i < plan.k2; ++i) y[i] *= scale;
+                                                  const vector<T> x_size = normalize<T>(x, plan.k1),
+                                                                  y_size = normalize<T>(y, plan.k2);
                                                   for (int i = 0; i < plan.k3; ++i) z[i] = vector<T>{};
-                                                  detail::fourier_tile(tables, x, y, z, rest);
-                                                  for (int i = 0; i < plan.k3; ++i) z[i] *= inverse;
+                                                  detail::fourier_tile(tables, static_cast<const vector<T>*>(x),
+                                                                       static_cast<const vector<T>*>(y), z, rest);
+                                                  for (int i = 0; i < plan.k3; ++i) z[i] = z[i] * x_size * y_size;
                                                 });
                               })
 

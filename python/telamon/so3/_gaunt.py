@@ -200,7 +200,9 @@ def gaunt_product(
     choice(where, "layout", layout, LAYOUTS)
     choice(where, "method", method, METHODS)
     if method == "fourier" and parity != "even":
-        raise ValueError(f"{where}: method 'fourier' has no odd paths, parity is {parity!r}; pass another method")
+        raise ValueError(
+            f"{where}: method 'fourier' has no odd paths, parity is {parity!r}; pass method 'grid' or 'auto'"
+        )
     a, b = as_features(where, "x", x, layout), as_features(where, "y", y, layout)
     l1, l2 = lmax_of(where, "x", a.shape[-2]), lmax_of(where, "y", b.shape[-2])
     l3 = lmax_out_of(where, lmax_out, max(l1, l2), l1 + l2, "l1 + l2")
