@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import _so3_shapes as shapes
-from . import _so3_kernels as kernels
+from . import _so3_products, _so3_sphere  # noqa: F401  they register the kernels
 from ._operators import FULL, HALF, lib
+from ._so3_call import per_component
 
 __all__ = [
     "gaunt_conv",
@@ -115,7 +116,7 @@ def _scaled(x: Tensor, lmax: int, normalization: str, power: int = 1) -> Tensor:
         return x
     if normalization == "integral":
         return x * scales[0] ** power
-    return x * kernels.per_component(x.new_tensor([s**power for s in scales]), 0)[:, None]
+    return x * per_component(x.new_tensor([s**power for s in scales]), 0)[:, None]
 
 
 # ---- products
