@@ -1,13 +1,13 @@
 """Numerical kernels to their full precision, for NumPy, PyTorch, JAX, C++ and CUDA.
 
-===================  ========================================================================
+===================  ===========================================================================
 ``telamon.special``  logarithms, ratios and derivatives of modified Bessel functions
 ``telamon.stats``    von Mises-Fisher distributions and mixtures, Matern covariances
 ``telamon.so3``      Gaunt tensor products, spherical harmonics and rotations
 ``telamon.torch``    the functions of ``telamon.special`` and ``telamon.so3`` on PyTorch tensors
 ``telamon.jax``      the same on JAX arrays
 ``telamon.cuda``     the same on any array that lives on an NVIDIA GPU
-===================  ========================================================================
+===================  ===========================================================================
 
 The submodules are imported when first used, so ``import telamon`` costs little more than NumPy.
 """
