@@ -4,7 +4,9 @@
 // with channels last are read in whole lines. Its tiles are in shared memory, at odd distances from those of its
 // neighbours: then the 32 threads of a warp meet in no bank. Where the degrees are too high for that, products of two
 // take a block of threads for each column; the others go on with fewer threads, and end where a single one does not
-// fit. On an H100 in single precision, a warp fits up to degree 23 or so for L, L -> L, a block up to 120.
+// fit. On an H100 a warp fits for L, L -> L up to L = 21 in single precision and 14 in double, a block up to 130 and
+// 89, and for the complete product up to 104 and 69. Equal degrees up to 4 in single precision need no tiles:
+// so3_straight.cu.
 //
 // The C functions take descriptions of arrays on the device and a stream, launch without waiting and return a
 // cudaError_t as int: cudaErrorInvalidValue for arguments that make no sense, and for degrees that are too high. The
@@ -14,6 +16,7 @@
 #include <telamon/so3/columns.hpp>
 
 #include "blocks.cuh"
+#include "so3_straight.cuh"
 #include "so3_tables.cuh"
 
 #include <cstddef>
@@ -104,7 +107,7 @@ bool degrees_fit(int l1, int l2, int l3) { return l1 >= 0 && l2 >= 0 && l3 >= 0 
 // All double, or none.
 template <class T>
 bool fits(const array& a) {
-  return a.type == storage::one || (a.type == storage::f64) == (sizeof(T) == 8);
+  return a.type != storage::one && (a.type == storage::f64) == (sizeof(T) == 8);
 }
 
 template <class T>
@@ -135,6 +138,9 @@ int product(int l1, int l2, int l3, kind which, bool accumulate, const array& x,
   columns::product_plan<T> plan = {
       {}, x, y, out, odd, w[0].as<T>(), w[1].as<T>(), w[2].as<T>(), accumulate, channels, samples * channels};
   if (plan.count == 0) return cudaSuccess;
+  if constexpr (sizeof(T) == 4) {
+    if (has_straight(l1, l2, l3)) return launch_straight(l1, which, plan, stream);
+  }
   if (const int error = product_tables_of(l1, l2, l3, plan.tables)) return error;
 
   std::size_t most = 0;

@@ -5,9 +5,7 @@
 
 namespace telamon::so3 {
 
-inline bool has_straight(int l1, int l2, int l3, bool single) {
-  return single && l1 == l2 && l2 == l3 && 1 <= l1 && l1 <= 4;
-}
+inline bool has_straight(int l1, int l2, int l3) { return l1 == l2 && l2 == l3 && 1 <= l1 && l1 <= 4; }
 
 int launch_straight(int l, kind which, const columns::product_plan<float>& plan, void* stream);
 

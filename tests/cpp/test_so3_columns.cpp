@@ -7,6 +7,7 @@
 #include <telamon/so3/block.hpp>
 #include <telamon/so3/columns.hpp>
 #include <telamon/so3/parallels.hpp>
+#include <telamon/so3/straight.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -154,6 +155,29 @@ TEST_CASE_TEMPLATE("a block's product of one column, by any number of threads", 
       for (const int threads : {1, 5, 128}) {
         check_product<T>(which, l, threads == 5, [&](const auto& plan) { by_block(which, plan, l, threads); });
       }
+    }
+  }
+}
+
+template <kind Which, class T>
+void straight(const columns::product_plan<T>& plan, int l) {
+  for (std::size_t i = 0; i < plan.count; ++i) {
+    const columns::column at = columns::column_of(plan, i);
+    if (l == 1) columns::straight<Which, 1>(plan, at);
+    if (l == 2) columns::straight<Which, 2>(plan, at);
+    if (l == 3) columns::straight<Which, 3>(plan, at);
+    if (l == 4) columns::straight<Which, 4>(plan, at);
+  }
+}
+
+TEST_CASE_TEMPLATE("a thread's product of equal low degrees", T, float, double) {
+  for (int l = 1; l <= columns::straight_until; ++l) {
+    for (const bool weighted : {false, true}) {
+      const degrees equal = {l, l, l};
+      check_product<T>(kind::even, equal, weighted, [&](const auto& plan) { straight<kind::even>(plan, l); });
+      check_product<T>(kind::odd, equal, weighted, [&](const auto& plan) { straight<kind::odd>(plan, l); });
+      check_product<T>(kind::sum, equal, weighted, [&](const auto& plan) { straight<kind::sum>(plan, l); });
+      check_product<T>(kind::complete, equal, weighted, [&](const auto& plan) { straight<kind::complete>(plan, l); });
     }
   }
 }

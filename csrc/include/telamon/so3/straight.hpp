@@ -5,6 +5,8 @@
 #include <telamon/so3/columns.hpp>
 #include <telamon/so3/sparse_kernels.hpp>
 
+#include <type_traits>
+
 #if defined(__CUDACC__)
 #define TELAMON_UNROLL_ALL _Pragma("unroll")
 #else
@@ -103,5 +105,7 @@ TELAMON_HD TELAMON_INLINE void straight(const product_plan<T>& plan, column at) 
     write<L>(z, Which == kind::odd ? plan.out : plan.odd, plan.out_weights, at, plan.accumulate);
   }
 }
+
+#undef TELAMON_UNROLL_ALL
 
 }  // namespace telamon::so3::columns
