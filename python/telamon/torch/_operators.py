@@ -34,6 +34,7 @@ _operators = SimpleNamespace(where=torch.where)
 _Library: Any = torch.library.Library  # PyTorch has no types for it
 _library = _Library("telamon", "FRAGMENT")
 _PLAIN = (Tensor, torch.nn.Parameter)
+BUILTINS = (str, int, bool, type(None))  # asked for by type, since PyTorch makes isinstance of its tensors slow
 
 
 def register(
@@ -126,10 +127,12 @@ def register(
             return transformed(*args)
         needed = False
         for a in pack(args) if variadic else args:
-            if isinstance(a, Tensor):
-                if type(a) not in _PLAIN or a.is_meta:
+            if type(a) in _PLAIN:
+                if a.is_meta:
                     return op(*args)
                 needed = needed or a.requires_grad
+            elif type(a) not in BUILTINS and isinstance(a, Tensor):  # a subclass, which may have ways of its own
+                return op(*args)
         if needed and torch.is_grad_enabled():
             return apply_eager(*pack(args))
         return run(*args)

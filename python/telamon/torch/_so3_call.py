@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
-from ._operators import batch_first, is_traced, numpy_view
+from ._operators import BUILTINS, batch_first, is_traced, numpy_view
 
 
 def call(kernel: str, like: Tensor, *args: Any) -> None:
@@ -32,9 +32,9 @@ def call(kernel: str, like: Tensor, *args: Any) -> None:
 
 
 def _to_numpy(a: Any) -> Any:
-    if isinstance(a, Tensor):
-        return numpy_view(a)
-    return [numpy_view(t) if isinstance(t, Tensor) else t for t in a] if isinstance(a, list) else a
+    if type(a) in BUILTINS:
+        return a
+    return [_to_numpy(t) for t in a] if isinstance(a, list) else numpy_view(a)
 
 
 def components(lmax: int) -> int:
