@@ -1,6 +1,8 @@
 // The templates that the CUDA kernels consist of, on the host: one column at a time, and a column by many threads that
 // are played one after the other. They must agree with the array API, and stay inside the memory that they ask for.
+#if !defined(TELAMON_NO_FORCED_INLINE)
 #define TELAMON_NO_FORCED_INLINE  // a third of the compiler's time
+#endif
 
 #include <doctest/doctest.h>
 #include <telamon/so3.hpp>
