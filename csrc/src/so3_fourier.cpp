@@ -4,29 +4,10 @@
 #include "multiversion.hpp"
 #include "so3_ways.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 namespace telamon::so3 {
 namespace {
 
 using namespace tiles;
-
-// One transform serves x and y, as its real and its imaginary part, so they must be of one size: x is divided by the
-// power of two that its largest number has in each lane, which is returned.
-template <class T>
-TELAMON_INLINE vector<T> normalize(vector<T>* x, int n) {
-  vector<T> size;
-  for (int i = 0; i < lanes<T>::count; ++i) {
-    T largest = 0;
-    for (int k = 0; k < n; ++k) largest = std::max(largest, std::abs(x[k][i]));
-    const bool usual = largest >= std::numeric_limits<T>::min() && largest <= std::numeric_limits<T>::max();
-    size[i] = usual ? std::ldexp(T(1), std::ilogb(largest)) : T(1);
-  }
-  for (int k = 0; k < n; ++k) x[k] /= size;
-  return size;
-}
 
 TELAMON_MULTIVERSION_TEMPLATE(fourier_tiles, (class T),
                               (const product_plan<T>& plan, const detail::fourier_tables<T>& tables, vector<T>* memory,

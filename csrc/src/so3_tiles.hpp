@@ -4,11 +4,12 @@
 
 #include <telamon/so3.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
-#include <memory>
+#include <limits>
 #include <new>
-#include <vector>
 
 namespace telamon::so3::tiles {
 
@@ -128,6 +129,21 @@ TELAMON_INLINE void weigh(const degree_weights<T>& w, const columns& c, const in
     const std::ptrdiff_t offset = degree[s] * w.degree;
     for (int i = 0; i < lanes<T>::count; ++i) x[s][i] *= lane.at[i][offset];
   }
+}
+
+// Divides x by the power of two of the largest number in each lane, and returns it: where one transform serves two
+// functions, as its real and its imaginary part, they must be of one size.
+template <class T>
+TELAMON_INLINE vector<T> normalize(vector<T>* x, int n) {
+  vector<T> size;
+  for (int i = 0; i < lanes<T>::count; ++i) {
+    T largest = 0;
+    for (int k = 0; k < n; ++k) largest = std::max(largest, std::abs(x[k][i]));
+    const bool usual = largest >= std::numeric_limits<T>::min() && largest <= std::numeric_limits<T>::max();
+    size[i] = usual ? std::ldexp(T(1), std::ilogb(largest)) : T(1);
+  }
+  for (int k = 0; k < n; ++k) x[k] /= size;
+  return size;
 }
 
 // What a tile costs, roughly, in nanoseconds; parallel_for wants to know how many are worth a thread.

@@ -7,7 +7,8 @@
 //                  add up to less than 2n
 //
 // Multiply-adds for degrees L, L -> L: 6 L^2 + 1 on each of 3L/2 + 1 parallels, and 9/4 L^3 for the other two steps.
-// Going through values on the circle instead costs three folded DFTs, 9/2 L^2 + 25 L or so, which is more up to L = 16.
+// Going through values on the circle instead costs three folded DFTs, 9/2 L^2 + 25 L or so, which is more up to L = 16;
+// by FFT (product_fft.hpp) it pays from L = 24 or so.
 //
 // The odd product is the Poisson bracket {f, g} = (f_theta g_phi - f_phi g_theta)/sin theta, which has degree l1+l2-1
 // and couples the l1 + l2 + l3 that are odd (arXiv:2605.15073): the same three steps with derivatives.
