@@ -32,8 +32,8 @@ int launch_blocks(void (*kernel)(Params...), std::size_t blocks, int threads, st
   }
   if (const int error = most_shared(most)) return error;
   if (shared > most) return cudaErrorInvalidValue;
-  if (const cudaError_t error =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared))) {
+  // The limit, not what this launch takes: another thread may launch the same kernel with more in between.
+  if (const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(most))) {
     return error;
   }
   const std::size_t enough = 32 * std::size_t(processors);

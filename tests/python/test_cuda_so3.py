@@ -240,7 +240,7 @@ def test_what_would_leave_the_memory_is_refused(torch):
         cuda.so3_product(x.double(), y, out, None, "even")
     with pytest.raises(ValueError, match="an odd output of the shape of out belongs to kind 'complete'"):
         cuda.so3_product(x, y, out, None, "complete")
-    with pytest.raises(ValueError, match=r"weights are \(3, 2\) of float32; pass \(2, 2\) of float32"):
+    with pytest.raises(ValueError, match=r"weights are \(3, 2\) of torch.float32; pass \(2, 2\) of float32"):
         cuda.so3_product(x, y, out, None, "even", w2=torch.ones(3, 2))
     with pytest.raises(ValueError, match="so3_monomial: pass 1 to 15 factors"):
         cuda.so3_monomial([x], [1], torch.zeros(3, 9, 2))

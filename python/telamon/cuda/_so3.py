@@ -8,6 +8,7 @@ float32, float64, or in float16 and bfloat16, which are read and rounded at the 
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,13 @@ class _Weights(ctypes.Structure):
 
 
 _array = ctypes.POINTER(_Array)
+_PRODUCT = [_int] * 5 + [_array] * 4 + [ctypes.POINTER(_Weights), _size, _size, _pointer]
 
 
-def _dtype(a: Any) -> str:
-    return str(a.dtype).removeprefix("torch.")
+@functools.cache
+def _storage(dtype: Any) -> int:
+    """The number that stands for a dtype of torch or NumPy in C, or -1."""
+    return _STORAGE.get(str(dtype).removeprefix("torch."), -1)
 
 
 def _memory(a: Any) -> tuple[int, tuple[int, ...]]:
@@ -55,7 +59,7 @@ def _memory(a: Any) -> tuple[int, tuple[int, ...]]:
 
 def _described(a: Any) -> _Array:
     address, strides = _memory(a)
-    return _Array(address, *strides, _STORAGE[_dtype(a)])
+    return _Array(address, *strides, _storage(a.dtype))
 
 
 def _plain(a: Any) -> Any:
@@ -70,11 +74,14 @@ def _degree(name: str, features: Any) -> int:
 def _same(name: str, arrays: Sequence[Any]) -> None:
     """Refuse what a kernel would read or write beyond the end, or in the wrong type."""
     first = arrays[-1]
+    samples, _, channels = first.shape
+    double = _storage(first.dtype) == 0
     for a in arrays:
-        if a.shape[0] != first.shape[0] or a.shape[2] != first.shape[2]:
+        shape, storage = a.shape, _storage(a.dtype)
+        if shape[0] != samples or shape[2] != channels:
             raise ValueError(f"telamon.cuda.{name}: shapes are {[tuple(a.shape) for a in arrays]}; pass (N, ., C) each")
-        if (_dtype(a) == "float64") != (_dtype(first) == "float64") or _dtype(a) not in _STORAGE:
-            raise TypeError(f"telamon.cuda.{name}: dtypes are {[_dtype(a) for a in arrays]}; pass one of them for all")
+        if (storage == 0) != double or storage < 0:
+            raise TypeError(f"telamon.cuda.{name}: dtypes are {[str(a.dtype) for a in arrays]}; pass one for all")
 
 
 def _launch(name: str, argtypes: Sequence[Any], args: Sequence[Any], degrees: str) -> None:
@@ -88,7 +95,7 @@ def _launch(name: str, argtypes: Sequence[Any], args: Sequence[Any], degrees: st
 
 
 def _suffix(a: Any) -> str:
-    return "f64" if _dtype(a) == "float64" else "f32"
+    return "f64" if _storage(a.dtype) == 0 else "f32"
 
 
 # ---- what telamon.torch calls
@@ -116,23 +123,23 @@ def so3_product(
     l1, l2, l3 = (_degree("so3_product", a) for a in (x, y, out))
     if (kind == "complete") != (odd is not None) or (odd is not None and odd.shape != out.shape):
         raise ValueError("telamon.cuda.so3_product: an odd output of the shape of out belongs to kind 'complete'")
-    wanted = "float64" if _dtype(out) == "float64" else "float32"
     for w, lmax in zip(weights, (l1, l2, l3), strict=True):
-        if w is not None and (tuple(w.shape) != (lmax + 1, out.shape[2]) or _dtype(w) != wanted):
+        wanted = "float64" if _storage(out.dtype) == 0 else "float32"
+        if w is not None and (tuple(w.shape) != (lmax + 1, out.shape[2]) or _storage(w.dtype) != _STORAGE[wanted]):
             raise ValueError(
-                f"telamon.cuda.so3_product: weights are {tuple(w.shape)} of {_dtype(w)}; pass "
+                f"telamon.cuda.so3_product: weights are {tuple(w.shape)} of {w.dtype}; pass "
                 f"({lmax + 1}, {out.shape[2]}) of {wanted}"
             )
-    described = [_described(a) for a in (x, y, out, out if odd is None else odd)]
+    described = [_described(a) for a in (x, y, out)]
+    described.append(described[-1] if odd is None else _described(odd))
     three = (_Weights * 3)()
     for i, w in enumerate(weights):
         if w is not None:
             address, strides = _memory(w)
             three[i] = _Weights(address, *strides)
-    types = [_int] * 5 + [_array] * 4 + [ctypes.POINTER(_Weights), _size, _size, _pointer]
     with on_device_of(out) as stream:
         args = [l1, l2, l3, _KINDS.index(kind), int(accumulate), *described, three, out.shape[0], out.shape[2], stream]
-        _launch("so3_product", types, args, f"degrees {l1}, {l2} -> {l3}")
+        _launch("so3_product", _PRODUCT, args, f"degrees {l1}, {l2} -> {l3}")
 
 
 def so3_monomial(factors: Sequence[Tensor], powers: Sequence[int], out: Tensor, accumulate: bool = False) -> None:
