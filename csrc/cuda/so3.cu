@@ -132,6 +132,7 @@ struct weights {
 template <class T>
 int product(int l1, int l2, int l3, kind which, bool accumulate, const array& x, const array& y, const array& out,
             const array& odd, const weights* w, std::size_t samples, std::size_t channels, void* stream) {
+  if (which < kind::even || which > kind::complete) return cudaErrorInvalidValue;
   if (!degrees_fit(l1, l2, l3) || !fits<T>(x) || !fits<T>(y) || !fits<T>(out) || !fits<T>(odd)) {
     return cudaErrorInvalidValue;
   }

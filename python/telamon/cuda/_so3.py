@@ -172,7 +172,7 @@ def so3_conv(
     x, w, edges = _plain(x), _plain(w), directions.shape[0]
     l1, l3 = _degree("so3_conv", x), _degree("so3_conv", out)
     l2 = w.shape[1] - 1
-    _same("so3_conv", [x[:1].expand(0, *x.shape[1:]), w[:0], out[:0]])
+    _same("so3_conv", [x[:0], w[:0], out[:0]])
     if w.shape[0] != edges or (senders is None and x.shape[0] != edges) or l3 > l1 + l2:
         raise ValueError("telamon.cuda.so3_conv: x, directions and w do not belong to the same edges")
     if receivers is None and out.shape[0] != edges:
