@@ -230,6 +230,43 @@ def test_harmonics_and_rotations_reach_the_kernels(torch):
         np.testing.assert_array_equal(got.numpy(), want)
 
 
+def test_the_adapter_finds_every_kernel(torch, monkeypatch):
+    from telamon import torch as tt
+    from telamon.torch import _so3_call
+
+    rng = np.random.default_rng(0)
+    x, y = (torch.from_numpy(features(rng, 6, 9, 2)).requires_grad_() for _ in range(2))
+    w, r = (
+        torch.from_numpy(features(rng, 3, 2)).requires_grad_(),
+        torch.from_numpy(features(rng, 6, 3)).requires_grad_(),
+    )
+    ends = torch.from_numpy(rng.integers(0, 6, (2, 6)))
+    rotation = torch.linalg.qr(torch.from_numpy(features(rng, 6, 3, 3)))[0]
+
+    def results():
+        even, odd = tt.gaunt_product(x, y, 4, weights=(w, None, None), parity="complete")
+        terms = [even, odd, tt.gaunt_monomial([x, y], [2, 1], 3), tt.gaunt_power(x, 1), tt.rotate(x, rotation)]
+        terms += [tt.spherical_harmonics(3, r), tt.gaunt_conv(x, r, senders=ends[0], receivers=ends[1])]
+        first = torch.autograd.grad(sum((t**2).sum() for t in terms), (x, y, w, r), create_graph=True)
+        second = torch.autograd.grad(sum((t**2).sum() for t in first), (x, y, w, r))
+        return [*terms, *first, *second, tt.wigner_D(2, rotation)]
+
+    want = results()
+    used = set()
+
+    class Kernels:  # in the place of _core
+        def __getattr__(self, name):
+            used.add(name)
+            return getattr(cuda, name)
+
+    monkeypatch.setattr(_so3_call, "_core", Kernels())
+    monkeypatch.setattr(_so3_call, "_to_numpy", lambda a: a)
+    for g, e in zip(results(), want, strict=True):
+        assert_close(g.detach().numpy(), e.detach().numpy(), 1e-11)  # 1e-12 for each of some products
+    kernels = {"so3_product", "so3_monomial", "so3_conv", "so3_harmonics", "so3_wigner", "so3_rotate"}
+    assert used == kernels
+
+
 def test_what_would_leave_the_memory_is_refused(torch):
     x, y, out = (torch.zeros(3, 4, 2) for _ in range(3))
     with pytest.raises(ValueError, match=r"so3_product: shapes are .*; pass \(N, \., C\) each"):
