@@ -1,16 +1,19 @@
 // Products with the spherical harmonics of edge directions, from senders to receivers.
 //
-// The filter is made inside each tile, so that nothing of the size of edges x components x channels is ever stored, and
-// the messages of a receiver are added up inside the tile too: in the order of the edges, whatever the threads.
-#include "so3_tiles.hpp"
+// A rotation brings the edge to the pole, where its harmonics have m = 0 only; there the product is cheap, and another
+// rotation brings it back. Nothing of the size of edges x components x channels is ever stored, and the messages of a
+// receiver are added up inside the tile: in the order of the edges, whatever the threads.
+#include <telamon/so3/product_axial.hpp>
 
 #include <telamon/core/error.hpp>
 #include <telamon/core/threads.hpp>
 
 #include "multiversion.hpp"
-#include "so3_tables.hpp"
+#include "so3_ways.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 namespace telamon::so3 {
 namespace {
@@ -21,7 +24,9 @@ template <class T>
 struct conv_plan {
   int l1, l2, l3;
   detail::product_tables<T> tables;
-  const tile_order *x, *y, *z;
+  const tile_order *natural_x, *natural_z;
+  std::vector<int> natural_y, x_slot, z_component;  // x_slot: where a component stands in the tile
+  std::vector<T> at_pole;                           // Y_l0 at the pole, sqrt(2l + 1)
   features<const T> in;
   features<T> out;
   const edge_list<T>* edges;
@@ -34,71 +39,122 @@ struct conv_plan {
   std::size_t tiles() const { return (channels + lanes<T>::count - 1) / lanes<T>::count; }
 };
 
-// The harmonics of the directions of one edge after the other; made for many at a time, which is much cheaper.
+// The rotations that bring the pole to the directions of one edge after the other; made for many at a time.
 template <class T>
-class edge_harmonics {
+class edge_rotations {
  public:
-  edge_harmonics(const conv_plan<T>& plan, std::size_t end)
-      : plan_(plan), size_(std::size_t(components(plan.l2))), end_(end), values_(many * size_), directions_(3 * many) {}
+  edge_rotations(const conv_plan<T>& plan, std::size_t end)
+      : plan_(plan),
+        lmax_(std::max(plan.l1, plan.l3)),
+        end_(end),
+        matrices_(many * std::size_t(wigner_size(lmax_))),
+        rotations_(9 * many) {}
 
-  // Of the edge at this place in the order.
+  // The matrices of all degrees for the edge at this place in the order.
   const T* at(std::size_t place) {
     if (place >= first_ + count_ || place < first_) fill(place);
-    return values_.data() + (place - first_) * size_;
+    return matrices_.data() + std::ptrdiff_t(place - first_) * wigner_size(lmax_);
   }
 
  private:
-  static constexpr std::size_t many = 64;
+  static constexpr std::size_t many = 32;
 
   void fill(std::size_t place) {
     first_ = place, count_ = std::min(many, end_ - place);
     const vectors<const T>& d = plan_.edges->directions;
     for (std::size_t i = 0; i < count_; ++i) {
       const T* from = d.data + std::ptrdiff_t(plan_.edge(place + i)) * d.sample;
-      for (int axis = 0; axis < 3; ++axis) directions_[3 * i + std::size_t(axis)] = from[axis * d.component];
+      rotation_to(from[0], from[d.component], from[2 * d.component], rotations_.data() + 9 * i);
     }
-    solid_harmonics(plan_.l2, vectors<const T>{directions_.data(), 3, 1},
-                    vectors<T>{values_.data(), std::ptrdiff_t(size_), 1}, count_);
+    all_wigner_d(lmax_, rotations_.data(), matrices_.data(), count_);
+  }
+
+  // A rotation of the y axis to (x, y, z), of length 1: the columns are a, r, c with c x a = r, by Duff et al.,
+  // "Building an Orthonormal Basis, Revisited", 2017, which loses no accuracy anywhere.
+  static void rotation_to(T x, T y, T z, T* out) {
+    const T sign = std::copysign(T(1), z), p = -1 / (sign + z), q = x * y * p;
+    const T c[3] = {1 + sign * x * x * p, sign * q, -sign * x}, a[3] = {q, sign + y * y * p, -y}, r[3] = {x, y, z};
+    for (int k = 0; k < 3; ++k) out[3 * k] = a[k], out[3 * k + 1] = r[k], out[3 * k + 2] = c[k];
   }
 
   const conv_plan<T>& plan_;
-  std::size_t size_, end_, first_ = 0, count_ = 0;
-  std::vector<T> values_, directions_;
+  int lmax_;
+  std::size_t end_, first_ = 0, count_ = 0;
+  std::vector<T> matrices_, rotations_;
 };
+
+// Rows rows of out = D x, or of D^T x, put where `slot` says; or read from there.
+template <bool Transposed, int Rows, class T>
+TELAMON_INLINE void turn_rows(const T* d, int size, const vector<T>* x, vector<T> (&sum)[Rows]) {
+  TELAMON_UNROLL
+  for (int r = 0; r < Rows; ++r) sum[r] = vector<T>{};
+  for (int n = 0; n < size; ++n) {
+    const vector<T> v = x[n];
+    TELAMON_UNROLL
+    for (int r = 0; r < Rows; ++r) sum[r] += (Transposed ? d[n * size + r] : d[r * size + n]) * v;
+  }
+}
+template <bool Transposed, class T, class Put>
+TELAMON_INLINE void turn_degree(const T* d, int size, const vector<T>* x, Put put) {
+  const std::ptrdiff_t row = Transposed ? 1 : size;
+  int m = 0;
+  for (; m + 4 <= size; m += 4) {
+    vector<T> sum[4];
+    turn_rows<Transposed>(d + m * row, size, x, sum);
+    TELAMON_UNROLL
+    for (int r = 0; r < 4; ++r) put(m + r, sum[r]);
+  }
+  for (; m < size; ++m) {
+    vector<T> sum[1];
+    turn_rows<Transposed>(d + m * row, size, x, sum);
+    put(m, sum[0]);
+  }
+}
 
 TELAMON_MULTIVERSION_TEMPLATE(
     conv_tiles, (class T),
-    (const conv_plan<T>& plan, vector<T>* memory, edge_harmonics<T>& harmonics, std::size_t begin, std::size_t end), {
-      const int k1 = components(plan.l1), k2 = components(plan.l2), k3 = components(plan.l3);
+    (const conv_plan<T>& plan, vector<T>* memory, edge_rotations<T>& rotations, std::size_t begin, std::size_t end), {
+      const int k1 = components(plan.l1), k3 = components(plan.l3), n2 = plan.l2 + 1;
       const edge_list<T>& edges = *plan.edges;
       const std::size_t tiles = plan.tiles();
-      vector<T>*x = memory, *y = x + k1, *all = y + k2, *rest = all + tiles * std::size_t(k3);
-      const int *degree = plan.y->degree.data(), *component = plan.y->component.data();
-      detail::clear_product(kind::even, plan.l1, plan.l2, rest);
+      vector<T>*x = memory, *turned = x + k1, *y = turned + k1, *z = y + n2, *all = z + 2 * k3;
+      vector<T>* rest = all + tiles * std::size_t(k3);
+      detail::clear_circles(rest, plan.l1, 2 * detail::block_pairs);
       for (std::size_t output = begin; output < end; ++output) {
         for (std::size_t i = 0; i < tiles * std::size_t(k3); ++i) all[i] = vector<T>{};
         for (std::size_t place = plan.first_of(output); place < plan.first_of(output + 1); ++place) {
           const std::size_t edge = plan.edge(place);
           const auto node = std::ptrdiff_t(edges.senders ? std::size_t(edges.senders[edge]) : edge);
-          const T* function = harmonics.at(place);
+          const T* const matrices = rotations.at(place);
           const features<const T> from(plan.in.data + node * plan.in.sample, 0, plan.in.component, plan.in.channel);
           const features<const T> w(edges.weights.data + std::ptrdiff_t(edge) * edges.weights.sample, 0,
                                     edges.weights.component, edges.weights.channel);
           for (std::size_t tile = 0; tile < tiles; ++tile) {
             const columns at(tile * lanes<T>::count, plan.channels, plan.channels);
-            gather(from, at, plan.x->component.data(), k1, x);
-            gather(w, at, degree, k2, y);
-            for (int s = 0; s < k2; ++s) y[s] *= function[component[s]];
-            vector<T>* z = all + tile * std::size_t(k3);
-            detail::product_tile<kind::even, detail::block_pairs, false>(plan.tables, x, y, z,
-                                                                         static_cast<vector<T>*>(nullptr), rest);
+            gather(from, at, plan.natural_x->component.data(), k1, x);
+            gather(w, at, plan.natural_y.data(), n2, y);
+            for (int l = 0; l < n2; ++l) y[l] *= plan.at_pole[std::size_t(l)];
+            for (int l = 0; l <= plan.l1; ++l) {
+              const int* slot = plan.x_slot.data() + l * l;
+              turn_degree<true>(matrices + wigner_size(l - 1), 2 * l + 1, x + l * l,
+                                [&](int m, const vector<T>& v) TELAMON_INLINE_LAMBDA { turned[slot[m]] = v; });
+            }
+            for (int k = 0; k < k3; ++k) z[k] = vector<T>{};
+            detail::axial_product_tile(plan.tables, static_cast<const vector<T>*>(turned),
+                                       static_cast<const vector<T>*>(y), z, rest);
+            vector<T>*natural = z + k3, *sum = all + tile * std::size_t(k3);
+            for (int k = 0; k < k3; ++k) natural[plan.z_component[std::size_t(k)]] = z[k];
+            for (int l = 0; l <= plan.l3; ++l) {
+              turn_degree<false>(matrices + wigner_size(l - 1), 2 * l + 1, natural + l * l,
+                                 [&](int m, const vector<T>& v) TELAMON_INLINE_LAMBDA { sum[l * l + m] += v; });
+            }
           }
         }
         const features<T> to(plan.out.data + std::ptrdiff_t(output) * plan.out.sample, 0, plan.out.component,
                              plan.out.channel);
         for (std::size_t tile = 0; tile < tiles; ++tile) {
           const columns at(tile * lanes<T>::count, plan.channels, plan.channels);
-          scatter(all + tile * std::size_t(k3), plan.z->component.data(), k3, to, at, false);
+          scatter(all + tile * std::size_t(k3), plan.natural_z->component.data(), k3, to, at, false);
         }
       }
     })
@@ -131,18 +187,22 @@ void conv(int l1, int l2, int l3, features<const T> x, const edge_list<T>& edges
   conv_plan<T> plan;
   plan.l1 = l1, plan.l2 = l2, plan.l3 = l3;
   plan.tables = {parallels_of<T>(l1, nodes), parallels_of<T>(l2, nodes), parallels_of<T>(l3, nodes)};
-  plan.x = &order_of(l1), plan.y = &order_of(l2), plan.z = &order_of(l3);
+  plan.natural_x = &natural_order_of(l1), plan.natural_z = &natural_order_of(l3);
+  plan.z_component = order_of(l3).component;
+  const std::vector<int>& x_component = order_of(l1).component;
+  plan.x_slot.resize(x_component.size());
+  for (std::size_t slot = 0; slot < x_component.size(); ++slot) plan.x_slot[std::size_t(x_component[slot])] = int(slot);
+  for (int l = 0; l <= l2; ++l) plan.natural_y.push_back(l), plan.at_pole.push_back(T(std::sqrt(2 * l + 1.0)));
   plan.in = x, plan.out = out, plan.edges = &edges, plan.channels = channels;
   if (edges.receivers) group_by_receiver(plan);
   if (edges.outputs == 0 || channels == 0) return;
-  const std::size_t size = std::size_t(components(l1) + components(l2)) +
-                           std::size_t(detail::product_scratch(kind::even, l1, l2, l3)) +
-                           plan.tiles() * std::size_t(components(l3));
+  const std::size_t size = std::size_t(2 * components(l1) + l2 + 1 + 2 * components(l3)) +
+                           plan.tiles() * std::size_t(components(l3)) + std::size_t(detail::axial_scratch(l1, l3));
   const double l = std::max({l1, l2, l3}) + 1;
-  parallel_for(edges.outputs, tile_grain(2 * l * l * l * double(channels)), [&](std::size_t begin, std::size_t end) {
+  parallel_for(edges.outputs, tile_grain(l * l * l * double(channels)), [&](std::size_t begin, std::size_t end) {
     const scratch<T> memory(size);
-    edge_harmonics<T> harmonics(plan, plan.first_of(end));
-    conv_tiles<T>::run(plan, memory.data(), harmonics, begin, end);
+    edge_rotations<T> rotations(plan, plan.first_of(end));
+    conv_tiles<T>::run(plan, memory.data(), rotations, begin, end);
   });
 }
 

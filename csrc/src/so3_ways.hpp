@@ -28,4 +28,11 @@ template <class T>
 void fourier_product(int l1, int l2, int l3, features<const T> x, features<const T> y, features<T> out,
                      std::size_t samples, std::size_t channels, const product_options<T>& options);
 
+// The matrices of all degrees 0..lmax, side by side for each rotation, on this thread.
+constexpr std::ptrdiff_t wigner_size(int lmax) {  // sum of (2l + 1)^2
+  return std::ptrdiff_t(lmax + 1) * (2 * lmax + 1) * (2 * lmax + 3) / 3;
+}
+template <class T>
+void all_wigner_d(int lmax, const T* rotations, T* out, std::size_t samples);
+
 }  // namespace telamon::so3

@@ -7,6 +7,7 @@
 #include <telamon/so3/wigner.hpp>
 
 #include "multiversion.hpp"
+#include "so3_ways.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -274,6 +275,22 @@ void rotate_all(int lmax, const T* rotations, bool transposed, features<const T>
 }
 
 }  // namespace
+
+template <class T>
+void all_wigner_d(int lmax, const T* rotations, T* out, std::size_t samples) {
+  const std::size_t size = std::size_t(wigner_size(lmax));
+  rotation_matrices d(lmax);
+  for (std::size_t start = 0; start < samples; start += together) {
+    const int n = int(std::min<std::size_t>(together, samples - start));
+    d.start(n, [&](int i) { return rotations + 9 * (start + std::size_t(i)); });
+    for (int l = 0; l <= lmax; ++l) {
+      if (l > 0) d.next();
+      for (int i = 0; i < n; ++i) d.get(i, false, out + (start + std::size_t(i)) * size + wigner_size(l - 1));
+    }
+  }
+}
+template void all_wigner_d(int, const float*, float*, std::size_t);
+template void all_wigner_d(int, const double*, double*, std::size_t);
 
 void wigner_d(int l, const float* rotations, float* out, std::size_t samples) { wigner(l, rotations, out, samples); }
 void wigner_d(int l, const double* rotations, double* out, std::size_t samples) { wigner(l, rotations, out, samples); }
