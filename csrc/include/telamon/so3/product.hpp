@@ -20,8 +20,6 @@
 
 #include <telamon/so3.hpp>
 
-#include <type_traits>
-
 namespace telamon::so3 {
 
 namespace detail {
@@ -170,21 +168,22 @@ struct order_sums {
     add<ConjC>(ba[o], cb, da);
   }
 };
-// The northern half of a pair is only stored; the southern one (Fold) leaves their sum there and the difference after
-// it.
-template <bool Fold, class V>
-TELAMON_HD TELAMON_INLINE void put(V value, V* h, int half) noexcept {
-  if constexpr (Fold) {
+// The northern half of a pair is only stored; the southern one leaves their sum there and the difference `south` after
+// it. That is decided at run time, since the loops before are long and code for both would not fit the instruction
+// cache.
+template <class V>
+TELAMON_HD TELAMON_INLINE void put(V value, V* h, int south) noexcept {
+  if (south > 0) {
     const V north = *h;
-    h[half] = north - value;
+    h[south] = north - value;
     value = north + value;
   }
   *h = value;
 }
 
-template <int Orders, bool Fold = false, int Terms, class V>
+template <int Orders, int Terms, class V>
 TELAMON_HD TELAMON_INLINE void convolve_orders(int m, const circle<V> (&c)[Terms], int lc, const circle<V> (&d)[Terms],
-                                               int ld, V* h, int half = 0) noexcept {
+                                               int ld, V* h, int south = 0) noexcept {
   order_sums<Orders, V> s;
   TELAMON_UNROLL
   for (int o = 0; o < Orders; ++o) s.aa[o] = s.bb[o] = s.ab[o] = s.ba[o] = V{};
@@ -214,16 +213,16 @@ TELAMON_HD TELAMON_INLINE void convolve_orders(int m, const circle<V> (&c)[Terms
   }
   TELAMON_UNROLL
   for (int o = 0; o < Orders; ++o) {
-    put<Fold>(s.aa[o] + s.bb[o], h + 2 * o, half);
-    put<Fold>(s.ab[o] + s.ba[o], h + 2 * o + 1, half);
+    put(s.aa[o] + s.bb[o], h + 2 * o, south);
+    put(s.ab[o] + s.ba[o], h + 2 * o + 1, south);
   }
 }
 
 // h[2m], h[2m+1] = the real part and minus the imaginary part of the product's coefficient, m = 0..lh; h[1] is 0 and
-// not written.
-template <bool Fold = false, int Terms, class V>
+// not written. The southern parallel of a pair is folded with what the northern one has left in h.
+template <int Terms, class V>
 TELAMON_HD TELAMON_INLINE void convolve(const circle<V> (&c)[Terms], int lc, const circle<V> (&d)[Terms], int ld,
-                                        int lh, V* h) noexcept {
+                                        int lh, V* h, bool south = false) noexcept {
   // At m = 0 the terms of k and -k are the same.
   V zero{}, a{}, b{};
   const int end = lc < ld ? lc : ld;
@@ -232,11 +231,11 @@ TELAMON_HD TELAMON_INLINE void convolve(const circle<V> (&c)[Terms], int lc, con
     for (int k = 1; k <= end; ++k) a += c[t].a[k] * d[t].a[k], b += c[t].b[k] * d[t].b[k];
   }
   const V sum = a + b;
-  const int half = 2 * (lh + 1);
-  put<Fold>(zero + (sum + sum), h, half);
+  const int fold = south ? 2 * (lh + 1) : 0;
+  put(zero + (sum + sum), h, fold);
   int m = 1;
-  for (; m < lh; m += 2) convolve_orders<2, Fold>(m, c, lc, d, ld, h + 2 * m, half);
-  if (m == lh) convolve_orders<1, Fold>(m, c, lc, d, ld, h + 2 * m, half);
+  for (; m < lh; m += 2) convolve_orders<2>(m, c, lc, d, ld, h + 2 * m, fold);
+  if (m == lh) convolve_orders<1>(m, c, lc, d, ld, h + 2 * m, fold);
 }
 
 // ---- analysis: z += weights times h for one order m, from the degree l on: Rows of each parity at a time, or, where
@@ -355,38 +354,32 @@ TELAMON_HD TELAMON_INLINE void product_tile(const product_tables<T>& tables, con
     for (int n = 0; n < 2; ++n) synthesize<false, Pairs>(*tables_of[n], first, count, coefficients[n], values[n]);
     if constexpr (derivatives)
       for (int n = 0; n < 2; ++n) synthesize<true, Pairs>(*tables_of[n], first, count, coefficients[n], slopes[n]);
-    // The products on parallel `side` of pair i, stored for the north and folded with it for the south.
-    const auto multiply = [&](auto south, int i) TELAMON_INLINE_LAMBDA {
-      constexpr bool fold = decltype(south)::value;
-      const int index = 2 * i + (fold ? 1 : 0);
-      const circle<V> cf = circle_at(f, l1, index), cg = circle_at(g, l2, index);
-      if constexpr (Which == kind::even || Which == kind::complete) {
-        const circle<V> c[1] = {cf}, d[1] = {cg};
-        convolve<fold>(c, l1, d, l2, l3, h + i * in_h);
-      }
-      if constexpr (derivatives) {
-        const circle<V> cp = circle_at(f_phi, l1, 0), dp = circle_at(g_phi, l2, 0);
-        const circle<V> ct = circle_at(f_theta, l1, index), dt = circle_at(g_theta, l2, index);
-        const T factor = tables.z.inverse_sine[first + i];
-        differentiate(cf, cp, l1, -factor);
-        differentiate(cg, dp, l2, factor);
-        if constexpr (Which == kind::sum) {
-          const circle<V> c[3] = {cf, ct, cp}, d[3] = {cg, dp, dt};
-          convolve<fold>(c, l1, d, l2, l3, h + i * in_h);
-        } else {
-          const circle<V> c[2] = {ct, cp}, d[2] = {dp, dt};
-          convolve<fold>(c, l1, d, l2, l3, (Which == kind::odd ? h : h_odd) + i * in_h);
+    for (int i = 0; i < count; ++i) {
+      const bool equator = tables.z.equator && first + i == pairs - 1;
+      for (int side = 0; side < (equator ? 1 : 2); ++side) {
+        const int index = 2 * i + side;
+        const circle<V> cf = circle_at(f, l1, index), cg = circle_at(g, l2, index);
+        if constexpr (Which == kind::even || Which == kind::complete) {
+          const circle<V> c[1] = {cf}, d[1] = {cg};
+          convolve(c, l1, d, l2, l3, h + i * in_h, side == 1);
+        }
+        if constexpr (derivatives) {
+          const circle<V> cp = circle_at(f_phi, l1, 0), dp = circle_at(g_phi, l2, 0);
+          const circle<V> ct = circle_at(f_theta, l1, index), dt = circle_at(g_theta, l2, index);
+          const T factor = tables.z.inverse_sine[first + i];
+          differentiate(cf, cp, l1, -factor);
+          differentiate(cg, dp, l2, factor);
+          if constexpr (Which == kind::sum) {
+            const circle<V> c[3] = {cf, ct, cp}, d[3] = {cg, dp, dt};
+            convolve(c, l1, d, l2, l3, h + i * in_h, side == 1);
+          } else {
+            const circle<V> c[2] = {ct, cp}, d[2] = {dp, dt};
+            convolve(c, l1, d, l2, l3, (Which == kind::odd ? h : h_odd) + i * in_h, side == 1);
+          }
         }
       }
-    };
-    for (int i = 0; i < count; ++i) {
-      multiply(std::false_type{}, i);
-      if (tables.z.equator && first + i == pairs - 1) {
-        fold_equator(h + i * in_h, l3);
-        if constexpr (Which == kind::complete) fold_equator(h_odd + i * in_h, l3);
-      } else {
-        multiply(std::true_type{}, i);
-      }
+      if (equator) fold_equator(h + i * in_h, l3);
+      if (Which == kind::complete && equator) fold_equator(h_odd + i * in_h, l3);
     }
     analyse(tables.z, first, count, h, z);
     if constexpr (Which == kind::complete) analyse(tables.z, first, count, h_odd, odd);
@@ -423,35 +416,30 @@ TELAMON_HD TELAMON_INLINE void monomial_tile(const parallels<T>* at, const monom
   for (int first = 0; first < pairs; first += Pairs) {
     const int count = pairs - first < Pairs ? pairs - first : Pairs;
     for (int k = 0; k < n; ++k) synthesize<false, Pairs>(at[k], first, count, factors[k].x, scratch + k * area);
-    const auto multiply = [&](auto south, int i) TELAMON_INLINE_LAMBDA {
-      constexpr bool fold = decltype(south)::value;
-      const int index = 2 * i + (fold ? 1 : 0);
-      int degree = at[0].lmax, left = total - degree;
-      circle<V> c[1] = {circle_at(scratch, degree, index)};
-      for (int k = 0; k < n; ++k) {
-        const circle<V> d[1] = {circle_at(scratch + k * area, at[k].lmax, index)};
-        for (int p = k == 0 ? 1 : 0; p < factors[k].power; ++p) {
-          left -= at[k].lmax;
-          if (k == n - 1 && p == factors[k].power - 1) {
-            convolve<fold>(c, degree, d, at[k].lmax, lmax, h + i * in_h);
-            break;
+    for (int i = 0; i < count; ++i) {
+      const bool equator = out.equator && first + i == pairs - 1;
+      for (int side = 0; side < (equator ? 1 : 2); ++side) {
+        int degree = at[0].lmax, left = total - degree;
+        circle<V> c[1] = {circle_at(scratch, degree, 2 * i + side)};
+        for (int k = 0; k < n; ++k) {
+          const circle<V> d[1] = {circle_at(scratch + k * area, at[k].lmax, 2 * i + side)};
+          for (int p = k == 0 ? 1 : 0; p < factors[k].power; ++p) {
+            left -= at[k].lmax;
+            if (k == n - 1 && p == factors[k].power - 1) {
+              convolve(c, degree, d, at[k].lmax, lmax, h + i * in_h, side == 1);
+              break;
+            }
+            const int higher = needed_degree(degree + at[k].lmax, left, lmax);
+            convolve(c, degree, d, at[k].lmax, higher, next);
+            const circle<V> to = circle_at(product, higher, 0);
+            to.a[0] = next[0], to.b[0] = V{};
+            for (int m = 1; m <= higher; ++m) to.a[m] = next[2 * m], to.b[m] = next[2 * m + 1];
+            close_circle(to, higher);
+            c[0] = to, degree = higher;
           }
-          const int higher = needed_degree(degree + at[k].lmax, left, lmax);
-          convolve(c, degree, d, at[k].lmax, higher, next);
-          const circle<V> to = circle_at(product, higher, 0);
-          to.a[0] = next[0], to.b[0] = V{};
-          for (int m = 1; m <= higher; ++m) to.a[m] = next[2 * m], to.b[m] = next[2 * m + 1];
-          close_circle(to, higher);
-          c[0] = to, degree = higher;
         }
       }
-    };
-    for (int i = 0; i < count; ++i) {
-      multiply(std::false_type{}, i);
-      if (out.equator && first + i == pairs - 1)
-        fold_equator(h + i * in_h, lmax);
-      else
-        multiply(std::true_type{}, i);
+      if (equator) fold_equator(h + i * in_h, lmax);
     }
     analyse(out, first, count, h, z);
   }
