@@ -51,6 +51,14 @@ def so3_product(
     w2: np.ndarray | None = None,
     w3: np.ndarray | None = None,
 ) -> None: ...
+def so3_product_at(  # addresses and strides: (x, y, out), each (address, components, steps in elements)
+    is_double: bool,
+    kind: str,
+    method: str,
+    samples: int,
+    channels: int,
+    products: Sequence[tuple[tuple[int, ...], ...]],  # three of five numbers
+) -> None: ...
 def so3_monomial(
     factors: Sequence[np.ndarray], powers: Sequence[int], out: np.ndarray, accumulate: bool = False
 ) -> None: ...

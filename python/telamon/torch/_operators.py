@@ -147,6 +147,16 @@ def is_traced() -> bool:
     return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
+def is_watched(*tensors: Tensor) -> bool:
+    """Whether a formula must be composed of `lib`'s functions: its derivative may be wanted, or a tracer watches."""
+    return (
+        torch.is_grad_enabled()
+        or is_traced()
+        or torch._C._are_functorch_transforms_active()
+        or any(type(t) not in _PLAIN for t in tensors)
+    )
+
+
 def batch_first(info: Any, dim: int | None, t: Tensor) -> Tensor:
     """A tensor as torch.vmap hands it to a rule, with its batch dimension in front; a constant one is repeated."""
     return t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)

@@ -31,6 +31,21 @@ def call(kernel: str, like: Tensor, *args: Any) -> None:
     launch(*args)
 
 
+def call_products(x: Tensor, kind: str, method: str, *products: tuple[Tensor, Tensor, Tensor]) -> bool:
+    """Run (x, y, out) products of one number of samples and channels by address; False where that cannot be.
+
+    For small tensors, whose way through NumPy takes longer than the product.
+    """
+    described = []
+    for product in products:
+        for t in product:
+            if not t.is_cpu or t.is_neg():
+                return False
+        described.append(tuple((t.data_ptr(), t.shape[1], *t.stride()) for t in product))
+    _core.so3_product_at(x.dtype == torch.float64, kind, method, x.shape[0], x.shape[2], described)
+    return True
+
+
 def _to_numpy(a: Any) -> Any:
     if type(a) in BUILTINS:
         return a

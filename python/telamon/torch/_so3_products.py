@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._operators import batch_first, register
+from ._operators import batch_first, is_watched, register
 from ._so3_call import (
     call,
+    call_products,
     components,
     flat,
     flat_batch,
@@ -53,6 +54,8 @@ def _run_product(
     out = reachable(out, most)
     odd = None if odd is None else reachable(odd, most)
     if all(w is None for w in weights):
+        if odd is None and call_products(x, kind, method, (x, y, out)):
+            return
         call("so3_product", x, x, y, out, odd, kind, method)
         return
     w1, w2, w3 = weights
@@ -117,6 +120,11 @@ def _product_gradient(
     x, y, *weights = ctx.saved_tensors
     if len(terms) == 1 and all(w is None for w in weights):
         ((kind, g),) = terms
+        if g is not None and all(needed[:2]) and not is_watched(x, y, g):
+            both = new_features(x, lmax_of(x)), new_features(y, lmax_of(y))
+            cut_x, cut_y = (reachable(t, lmax_of(g) + lmax_of(o)) for t, o in zip(both, (y, x), strict=True))
+            if call_products(x, kind, method, (y, g, cut_x), (g, x, cut_y)):  # in one call
+                return *both, None, None, None
         gx = lib.so3_product(y, g, None, None, None, lmax_of(x), kind, method) if needed[0] else None
         gy = lib.so3_product(g, x, None, None, None, lmax_of(y), kind, method) if needed[1] else None
         return gx, gy, None, None, None
