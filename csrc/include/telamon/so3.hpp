@@ -38,7 +38,7 @@ struct vectors {
   std::ptrdiff_t sample = 0, component = 1;
 };
 
-// How a product is computed. automatic: sparse up to degree 3, grid above.
+// How a product is computed. automatic: sparse for three equal degrees up to 4 and other ones up to 3, grid above.
 //   sparse   the nonzero Gaunt coefficients one by one, O(L^5)
 //   grid     Gauss-Legendre parallels, on each a convolution of Fourier coefficients, O(L^3)
 //   fourier  two-dimensional Fourier coefficients, convolved by FFT, O(L^3), as in arXiv:2401.10216
