@@ -1,13 +1,13 @@
 """QM9's geometries and polarizability tensors from the package qm9pack, brought into one frame.
 
 qm9pack has coordinates as QM9 was published, and tensors as Gaussian printed them: in its "standard orientation",
-which is another frame. Where a molecule has no symmetry, that frame has its origin in the centre of nuclear charge and
-its axes along the principal axes of the charges, the largest moment along x; y and z point to where the third moment
-of the charges, sum Z q^3, is positive, and x makes the frame right-handed. This is inferred from the data, not
+which is another frame. Where a molecule has no symmetry, that frame has its origin in the centre of nuclear charge
+and its axes along the principal axes of the charges, the largest moment along x; y and z point to where the third
+moment of the charges, sum Z q^3, is positive, and x makes the frame right-handed. This is inferred from the data, not
 documented: a model of atoms and bonds finds it right for four molecules of five, and wrong mostly where the third
-moments are small. So only molecules whose moments are well apart and whose third moments are far from zero are given out, about
-one in five. Of those, a trained network still finds another choice of signs clearly better for one in twenty, and that
-noise is part of every error of the anisotropy.
+moments are small. So only molecules whose moments are well apart and whose third moments are far from zero are given
+out, about one in five. Of those, a trained network still finds another choice of signs clearly better for one in
+twenty, and that noise is part of every error of the anisotropy.
 """
 
 import csv
