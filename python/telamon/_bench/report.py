@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import machine
 from .timing import Row
 
 
@@ -40,6 +42,34 @@ def write_json(path: str | os.PathLike[str], result: Row) -> None:
         return value
 
     write_atomically(path, json.dumps(plain(result), indent=1) + "\n")
+
+
+def write_files(
+    args: argparse.Namespace, core: str, result: Row, markdown: str, draw: Callable[[Path, str], object]
+) -> None:
+    """What --json, --markdown, --plots and --results ask for; draw(folder, stem) makes the plots."""
+    json_file, markdown_file, plots, stem = args.json, args.markdown, args.plots, core
+    if args.results:
+        stem = f"{core}-{machine.slug(result['machine']['cpu'])}"
+        json_file = json_file or Path(args.results, f"{stem}.json")
+        markdown_file = markdown_file or Path(args.results, f"{stem}.md")
+        plots = plots or args.results
+    if json_file:
+        write_json(json_file, result)
+    if markdown_file:
+        write_atomically(markdown_file, markdown)
+    if plots:
+        draw(Path(plots), stem)
+
+
+def machine_lines(result: Row) -> list[str]:
+    """What ran, and where."""
+    m = result["machine"]
+    libraries = ", ".join(f"{p['name']} {p['version']} ({p['how']})" for p in result["peers"]) or "none"
+    return [
+        f"{m['cpu']}, {m['cores']} cores, load {m['load']}; instruction set {m['isa']}, {m['threads']} thread(s).",
+        f"telamon {m['telamon']}, NumPy {m['numpy']}, Python {m['python']}, {m['date']}. Peers: {libraries}.",
+    ]
 
 
 def number(value: float | None) -> str:

@@ -299,7 +299,8 @@ def main(args: argparse.Namespace) -> int:
         result["exponents"] = so3_report.exponents(result)
         result["must"] = so3_report.must(result)
         print(so3_report.text(result), flush=True)
-        _write(args, result)
+        markdown = so3_report.markdown(result)
+        report.write_files(args, "so3", result, markdown, partial(_draw, result))
     finally:
         telamon.set_num_threads(before)
         if torch:
@@ -307,18 +308,7 @@ def main(args: argparse.Namespace) -> int:
     return int(args.strict and any(row["verdict"] == "short" for row in result["must"]))
 
 
-def _write(args: argparse.Namespace, result: Row) -> None:
-    json_file, markdown_file, plots, stem = args.json, args.markdown, args.plots, "so3"
-    if args.results:
-        stem = f"so3-{machine.slug(result['machine']['cpu'])}"
-        json_file = json_file or Path(args.results, f"{stem}.json")
-        markdown_file = markdown_file or Path(args.results, f"{stem}.md")
-        plots = plots or args.results
-    if json_file:
-        report.write_json(json_file, result)
-    if markdown_file:
-        report.write_atomically(markdown_file, so3_report.markdown(result))
-    if plots:
-        from . import so3_plots
+def _draw(result: Row, folder: Path, stem: str) -> None:
+    from . import so3_plots
 
-        so3_plots.draw(result, Path(plots), stem)
+    so3_plots.draw(result, folder, stem)

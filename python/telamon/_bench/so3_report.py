@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .report import markdown_table, number, text_table
+from .report import machine_lines, markdown_table, number, text_table
 from .timing import Row
 
 Cells = tuple[list[str], list[list[str]]]  # header, rows
@@ -223,11 +223,8 @@ TABLES: dict[str, tuple[str, Callable[[Row], Cells]]] = {
 
 def heading(result: Row) -> list[str]:
     """Unit, machine and versions, in sentences."""
-    m = result["machine"]
-    libraries = ", ".join(f"{p['name']} {p['version']} ({p['how']})" for p in result["peers"]) or "none"
     lines = [
-        f"{m['cpu']}, {m['cores']} cores, load {m['load']}; instruction set {m['isa']}, {m['threads']} thread(s).",
-        f"telamon {m['telamon']}, NumPy {m['numpy']}, Python {m['python']}, {m['date']}. Peers: {libraries}.",
+        *machine_lines(result),
         f"{result['rounds']} interleaved rounds in one process, two where a call lasts over a second. Ratios are taken",
         "inside a round: their median, and the band of the middle 80% of rounds. Verdicts use medians.",
         "float32, factors and result of degrees 0..L. training: the product and both gradients, through autograd where",

@@ -219,24 +219,14 @@ def main(args: argparse.Namespace) -> int:
             telamon.set_num_threads(args.threads)
             result["must"] = special_report.must(result)
             print(special_report.text(result), flush=True)
-            _write(args, result, others)
+            markdown = special_report.markdown(result)
+            report.write_files(args, "special", result, markdown, partial(_draw, args.quick, others))
     finally:
         telamon.set_num_threads(before)
     return int(args.strict and any(row["verdict"] == "short" for row in result["must"]))
 
 
-def _write(args: argparse.Namespace, result: Row, others: list[peers.Peer]) -> None:
-    json_file, markdown_file, plots, stem = args.json, args.markdown, args.plots, "special"
-    if args.results:
-        stem = f"special-{machine.slug(result['machine']['cpu'])}"
-        json_file = json_file or Path(args.results, f"{stem}.json")
-        markdown_file = markdown_file or Path(args.results, f"{stem}.md")
-        plots = plots or args.results
-    if json_file:
-        report.write_json(json_file, result)
-    if markdown_file:
-        report.write_atomically(markdown_file, special_report.markdown(result))
-    if plots:
-        from . import special_plots
+def _draw(quick: bool, others: list[peers.Peer], folder: Path, stem: str) -> None:
+    from . import special_plots
 
-        special_plots.draw(Path(plots), stem, args.quick, next((p for p in others if p.name == "SciPy"), None))
+    special_plots.draw(folder, stem, quick, next((p for p in others if p.name == "SciPy"), None))

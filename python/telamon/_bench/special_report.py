@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .report import markdown_table, number, text_table
+from .report import machine_lines, markdown_table, number, text_table
 from .timing import Row
 
 EPS = 2.0**-52
@@ -150,11 +150,8 @@ TABLES: dict[str, tuple[str, Callable[[Row], Cells]]] = {
 
 def heading(result: Row) -> list[str]:
     """Unit, machine and versions, in sentences."""
-    m = result["machine"]
-    libraries = ", ".join(f"{p['name']} {p['version']} ({p['how']})" for p in result["peers"]) or "none"
     lines = [
-        f"{m['cpu']}, {m['cores']} cores, load {m['load']}; instruction set {m['isa']}, {m['threads']} thread(s).",
-        f"telamon {m['telamon']}, NumPy {m['numpy']}, Python {m['python']}, {m['date']}. Peers: {libraries}.",
+        *machine_lines(result),
         f"{result['rounds']} interleaved rounds in one process. Ratios are taken inside a round: their median, and",
         "the band of the middle 80% of rounds. Verdicts use medians.",
         "Sets: v and x uniform in A = [0, 150], S = [0, 20], B = [0, 10^4].",
