@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -283,6 +284,17 @@ def test_finite_wherever_the_truth_is(isa):
         got = getattr(special, name)(v, x)
         bad = ~np.isfinite(got)
         assert not bad.any(), (name, v[bad][:3], x[bad][:3], got[bad][:3])
+
+
+def test_ratio_at_small_orders_and_tiny_arguments(isa):
+    """r = x/(2v + x^2/(2v + 2)) to the last bit for x below 1e-100, in rationals; at v = 0 it is 2/x."""
+    for v in (0.0, 5e-324, 1e-320, 1e-200, 1e-30, 0.3, 0.49):
+        for x in (1e-110, 1e-140, 1e-150, 1e-162, 1e-170, 1e-300, 2e-308, 1e-310):
+            order, argument = Fraction(v), Fraction(x)
+            r = argument / (2 * order + argument**2 / (2 * order + 2))
+            want = float(r) if r < 2**1024 else INF
+            assert special.iv_ratio(v, x) == pytest.approx(want, rel=1e-15, abs=5e-324), (v, x)
+            assert special.iv_ratio_c(v, x) == pytest.approx(1 - want, rel=1e-15), (v, x)
 
 
 @pytest.mark.parametrize("name", ["log_iv_grad", "log_kv_hess"])

@@ -66,7 +66,10 @@ TELAMON_HD TELAMON_NOINLINE inline ratio_pair i_ratio_small_order(double v, doub
   using A = native_arch;
   const double next = i_ratio(v + 1, x).r, n = v - 0.5, u = 1 / x;
   ratio_pair out;
-  out.r = x / (2 * v + x * next);
+  if (x * next > 1e-280)
+    out.r = x / (2 * v + x * next);
+  else  // where the product would lose digits, or vanish and leave x / 0 at v = 0
+    out.r = v / x < 1e300 ? 1 / (2 * (v / x) + next) : x / (2 * v);
   out.c = 1 - out.r;
   if (x < i_corner_end) return out;
   double rest, q = n * n;
