@@ -66,11 +66,29 @@ def kernel(lmax: int, odd: bool) -> str:
     return "\n".join([*lines, "}", ""])
 
 
+def dispatch() -> str:
+    limits = ", ".join(f"straight_{parity}_until = {highest}" for parity, highest in LMAX.items())
+    lines = [
+        f"inline constexpr int {limits};",
+        "",
+        "// The product of degrees up to L, by the kernel above that it has.",
+        "template <int L, bool Odd, class T, class X, class Y, class Out>",
+        "TELAMON_HD TELAMON_INLINE void straight_product(X x, Y y, Out out) noexcept {",
+        "  static_assert(1 <= L && L <= (Odd ? straight_odd_until : straight_even_until));",
+    ]
+    for parity, highest in LMAX.items():
+        for lmax in range(1, highest + 1):
+            chosen = f"L == {lmax} && {'' if parity == 'odd' else '!'}Odd"
+            lines.append(f"  if constexpr ({chosen}) {parity}_product_{lmax}<T>(x, y, out);")
+    return "\n".join([*lines, "}", ""])
+
+
 def main() -> None:
     print(HEAD)
     for parity, highest in LMAX.items():
         for lmax in range(1, highest + 1):
             print(kernel(lmax, parity == "odd"))
+    print(dispatch())
     print("}  // namespace telamon::so3::detail")
 
 

@@ -28,7 +28,7 @@ int launch(kind which, const columns::product_plan<float>& plan, void* stream) {
 }  // namespace
 
 int launch_straight(int l, kind which, const columns::product_plan<float>& plan, void* stream) {
-  static_assert(columns::straight_until == 4);
+  static_assert(detail::straight_even_until == 4);
   return l == 1   ? launch<1>(which, plan, stream)
          : l == 2 ? launch<2>(which, plan, stream)
          : l == 3 ? launch<3>(which, plan, stream)

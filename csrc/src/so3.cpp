@@ -1,5 +1,6 @@
 // The product of two: what is allowed, and which way is taken.
 #include <telamon/core/error.hpp>
+#include <telamon/so3/sparse_kernels.hpp>
 
 #include "so3_ways.hpp"
 
@@ -22,7 +23,8 @@ void product(int l1, int l2, int l3, features<const T> x, features<const T> y, f
   method how = options.how;
   if (how == method::automatic) {
     const bool equal = l1 == l2 && l2 == l3, odd_only = options.which == kind::odd;
-    if (equal && l1 == straight_odd_until && (options.which == kind::sum || options.which == kind::complete)) {
+    if (equal && l1 > detail::straight_even_until && l1 <= detail::straight_odd_until &&
+        (options.which == kind::sum || options.which == kind::complete)) {
       // the odd product has straight code, the even one is faster on parallels
       product_options<T> part = options;
       part.which = kind::even;
@@ -31,7 +33,7 @@ void product(int l1, int l2, int l3, features<const T> x, features<const T> y, f
       if (options.which == kind::sum) part.accumulate = true;
       return sparse_product(l1, l2, l3, x, y, options.which == kind::sum ? out : odd, {}, samples, channels, part);
     }
-    const bool straight = equal && l1 <= (odd_only ? straight_odd_until : straight_until);
+    const bool straight = equal && l1 <= (odd_only ? detail::straight_odd_until : detail::straight_even_until);
     how = straight || std::max({l1, l2, l3}) <= sparse_until ? method::sparse : method::grid;
   }
   if (how == method::sparse) return sparse_product(l1, l2, l3, x, y, out, odd, samples, channels, options);

@@ -83,34 +83,6 @@ class edge_rotations {
   std::vector<T> matrices_, rotations_;
 };
 
-// Rows rows of out = D x, or of D^T x, put where `slot` says; or read from there.
-template <bool Transposed, int Rows, class T>
-TELAMON_INLINE void turn_rows(const T* d, int size, const vector<T>* x, vector<T> (&sum)[Rows]) {
-  TELAMON_UNROLL
-  for (int r = 0; r < Rows; ++r) sum[r] = vector<T>{};
-  for (int n = 0; n < size; ++n) {
-    const vector<T> v = x[n];
-    TELAMON_UNROLL
-    for (int r = 0; r < Rows; ++r) sum[r] += (Transposed ? d[n * size + r] : d[r * size + n]) * v;
-  }
-}
-template <bool Transposed, class T, class Put>
-TELAMON_INLINE void turn_degree(const T* d, int size, const vector<T>* x, Put put) {
-  const std::ptrdiff_t row = Transposed ? 1 : size;
-  int m = 0;
-  for (; m + 4 <= size; m += 4) {
-    vector<T> sum[4];
-    turn_rows<Transposed>(d + m * row, size, x, sum);
-    TELAMON_UNROLL
-    for (int r = 0; r < 4; ++r) put(m + r, sum[r]);
-  }
-  for (; m < size; ++m) {
-    vector<T> sum[1];
-    turn_rows<Transposed>(d + m * row, size, x, sum);
-    put(m, sum[0]);
-  }
-}
-
 TELAMON_MULTIVERSION_TEMPLATE(
     conv_tiles, (class T),
     (const conv_plan<T>& plan, vector<T>* memory, edge_rotations<T>& rotations, std::size_t begin, std::size_t end), {
@@ -135,9 +107,12 @@ TELAMON_MULTIVERSION_TEMPLATE(
             gather(w, at, plan.natural_y.data(), n2, y);
             for (int l = 0; l < n2; ++l) y[l] *= plan.at_pole[std::size_t(l)];
             for (int l = 0; l <= plan.l1; ++l) {
-              const int* slot = plan.x_slot.data() + l * l;
-              turn_degree<true>(matrices + wigner_size(l - 1), 2 * l + 1, x + l * l,
-                                [&](int m, const vector<T>& v) TELAMON_INLINE_LAMBDA { turned[slot[m]] = v; });
+              const int* const slot = plan.x_slot.data() + l * l;
+              const int size = 2 * l + 1;
+              apply_matrix<1>(
+                  matrices + wigner_size(l - 1), 1, size, size,
+                  [&](int n, int) TELAMON_INLINE_LAMBDA { return x[l * l + n]; },
+                  [&](int m, int, const vector<T>& v) TELAMON_INLINE_LAMBDA { turned[slot[m]] = v; });
             }
             for (int k = 0; k < k3; ++k) z[k] = vector<T>{};
             detail::axial_product_tile(plan.tables, static_cast<const vector<T>*>(turned),
@@ -145,8 +120,11 @@ TELAMON_MULTIVERSION_TEMPLATE(
             vector<T>*natural = z + k3, *sum = all + tile * std::size_t(k3);
             for (int k = 0; k < k3; ++k) natural[plan.z_component[std::size_t(k)]] = z[k];
             for (int l = 0; l <= plan.l3; ++l) {
-              turn_degree<false>(matrices + wigner_size(l - 1), 2 * l + 1, natural + l * l,
-                                 [&](int m, const vector<T>& v) TELAMON_INLINE_LAMBDA { sum[l * l + m] += v; });
+              const int size = 2 * l + 1;
+              apply_matrix<1>(
+                  matrices + wigner_size(l - 1), size, 1, size,
+                  [&](int n, int) TELAMON_INLINE_LAMBDA { return natural[l * l + n]; },
+                  [&](int m, int, const vector<T>& v) TELAMON_INLINE_LAMBDA { sum[l * l + m] += v; });
             }
           }
         }

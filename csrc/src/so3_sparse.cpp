@@ -88,21 +88,6 @@ void by_table(int l1, int l2, int l3, const product_plan<T>& plan) {
 
 // ---- straight-line kernels, for equal degrees
 
-template <int L, bool Odd, class T, class X, class Y, class Out>
-TELAMON_INLINE void straight_product(X x, Y y, Out out) {
-  using namespace detail;
-  static_assert(1 <= L && L <= (Odd ? straight_odd_until : straight_until));
-  if constexpr (L == 1 && !Odd) even_product_1<T>(x, y, out);
-  if constexpr (L == 2 && !Odd) even_product_2<T>(x, y, out);
-  if constexpr (L == 3 && !Odd) even_product_3<T>(x, y, out);
-  if constexpr (L == 4 && !Odd) even_product_4<T>(x, y, out);
-  if constexpr (L == 1 && Odd) odd_product_1<T>(x, y, out);
-  if constexpr (L == 2 && Odd) odd_product_2<T>(x, y, out);
-  if constexpr (L == 3 && Odd) odd_product_3<T>(x, y, out);
-  if constexpr (L == 4 && Odd) odd_product_4<T>(x, y, out);
-  if constexpr (L == 5 && Odd) odd_product_5<T>(x, y, out);
-}
-
 // `tiles` vectors of neighbouring channels, from array to array; the steps are from component to component.
 TELAMON_MULTIVERSION_TEMPLATE(straight_run, (class T, int L, bool Odd),
                               (const T* x, std::ptrdiff_t x_step, const T* y, std::ptrdiff_t y_step, T* z,
@@ -110,7 +95,7 @@ TELAMON_MULTIVERSION_TEMPLATE(straight_run, (class T, int L, bool Odd),
                               {
                                 constexpr int count = lanes<T>::count;
                                 for (std::size_t tile = 0; tile < tiles; ++tile, x += count, y += count, z += count) {
-                                  straight_product<L, Odd, T>(
+                                  detail::straight_product<L, Odd, T>(
                                       [=](int k) TELAMON_INLINE_LAMBDA { return load(x + k * x_step); },
                                       [=](int k) TELAMON_INLINE_LAMBDA { return load(y + k * y_step); },
                                       [=](int k, vector<T> v) TELAMON_INLINE_LAMBDA {
@@ -129,7 +114,7 @@ struct strided_features {
 template <class T, int L>
 void straight_both(kind which, strided_features<const T> x, strided_features<const T> y, strided_features<T> z,
                    strided_features<T> odd, std::size_t tiles, bool add) {
-  if constexpr (L <= straight_until) {
+  if constexpr (L <= detail::straight_even_until) {
     if (which != kind::odd) straight_run<T, L, false>::run(x.data, x.step, y.data, y.step, z.data, z.step, tiles, add);
   }
   if (which != kind::even) {

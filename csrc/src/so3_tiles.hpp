@@ -146,6 +146,37 @@ TELAMON_INLINE vector<T> normalize(vector<T>* x, int n) {
   return size;
 }
 
+// put(m, c, number m of D x) for the square matrix D, whose entries are `row` and `column` apart (exchanged, they make
+// the transpose), and Columns vectors c of channels; x(n, c) loads. Four rows at a time share what they load.
+template <int Rows, int Columns, class T, class X, class Put>
+TELAMON_INLINE void apply_rows(const T* d, std::ptrdiff_t row, std::ptrdiff_t column, int size, int first, X x,
+                               Put put) {
+  vector<T> sum[Rows][Columns] = {};
+  d += first * row;
+  for (int n = 0; n < size; ++n) {
+    TELAMON_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      const vector<T> v = x(n, c);
+      TELAMON_UNROLL
+      for (int m = 0; m < Rows; ++m) sum[m][c] += d[m * row + n * column] * v;
+    }
+  }
+  TELAMON_UNROLL
+  for (int m = 0; m < Rows; ++m) {
+    TELAMON_UNROLL
+    for (int c = 0; c < Columns; ++c) put(first + m, c, sum[m][c]);
+  }
+}
+template <int Columns, class T, class X, class Put>
+TELAMON_INLINE void apply_matrix(const T* d, std::ptrdiff_t row, std::ptrdiff_t column, int size, X x, Put put) {
+  int m = 0;
+  for (; m + 4 <= size; m += 4) apply_rows<4, Columns>(d, row, column, size, m, x, put);
+  if (size - m == 1)  // sizes are odd: one row is left, or three
+    apply_rows<1, Columns>(d, row, column, size, m, x, put);
+  else
+    apply_rows<3, Columns>(d, row, column, size, m, x, put);
+}
+
 // What a tile costs, roughly, in nanoseconds; parallel_for wants to know how many are worth a thread.
 inline std::size_t tile_grain(double nanoseconds) {
   return std::size_t(20000 / (nanoseconds < 20000 ? nanoseconds : 20000)) + 1;

@@ -7,8 +7,9 @@
 
 namespace telamon::so3 {
 
-// Up to these degrees sparse is the fastest way: by straight-line code for three equal degrees, else by a table.
-inline constexpr int straight_until = 4, straight_odd_until = 5, sparse_until = 3;
+// Up to this degree sparse is the fastest way, even by a table; where there is straight-line code, for equal degrees,
+// up to the last that has it.
+inline constexpr int sparse_until = 3;
 
 // The nonzero coefficients one by one.
 template <class T>

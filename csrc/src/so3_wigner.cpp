@@ -133,38 +133,6 @@ class rotation_matrices {
 
 using namespace tiles;
 
-// out = d x on `Columns` vectors of channels; four rows at a time share what they load of x. Steps in elements.
-template <int Rows, int Columns, class T>
-TELAMON_INLINE void apply_rows(const T* d, int size, const T* x, std::ptrdiff_t x_step, T* out,
-                               std::ptrdiff_t out_step) {
-  vector<T> sum[Rows][Columns] = {};
-  for (int n = 0; n < size; ++n) {
-    TELAMON_UNROLL
-    for (int c = 0; c < Columns; ++c) {
-      const vector<T> v = load(x + n * x_step + c * lanes<T>::count);
-      TELAMON_UNROLL
-      for (int m = 0; m < Rows; ++m) sum[m][c] += d[m * size + n] * v;
-    }
-  }
-  TELAMON_UNROLL
-  for (int m = 0; m < Rows; ++m) {
-    TELAMON_UNROLL
-    for (int c = 0; c < Columns; ++c)
-      std::memcpy(out + m * out_step + c * lanes<T>::count, &sum[m][c], sizeof(vector<T>));
-  }
-}
-template <int Columns, class T>
-TELAMON_INLINE void apply_columns(const T* d, int size, const T* x, std::ptrdiff_t x_step, T* out,
-                                  std::ptrdiff_t out_step) {
-  int m = 0;
-  for (; m + 4 <= size; m += 4) apply_rows<4, Columns>(d + m * size, size, x, x_step, out + m * out_step, out_step);
-  d += m * size, out += m * out_step;  // sizes are odd: one row is left, or three
-  if (size - m == 1)
-    apply_rows<1, Columns>(d, size, x, x_step, out, out_step);
-  else
-    apply_rows<3, Columns>(d, size, x, x_step, out, out_step);
-}
-
 // One degree of some samples that have the same matrix. Channels that lie side by side are read and written in place,
 // others and the last few by way of a packed copy.
 template <class T>
@@ -189,7 +157,12 @@ TELAMON_INLINE void rotate_columns(const rotation_job<T>& job, features<const T>
     x = {job.packed_x, 0, width, 1};
   }
   const features<T> to = packs_out ? features<T>{job.packed_out, 0, width, 1} : out;
-  apply_columns<Columns>(job.matrix, job.size, x.data, x.component, to.data, to.component);
+  constexpr int count = lanes<T>::count;
+  apply_matrix<Columns>(
+      job.matrix, job.size, 1, job.size,
+      [&](int n, int c) TELAMON_INLINE_LAMBDA { return load(x.data + n * x.component + c * count); },
+      [&](int m, int c, const vector<T>& v)
+          TELAMON_INLINE_LAMBDA { store(v, to.data + m * to.component + c * count); });
   if (packs_out)
     for (int m = 0; m < job.size; ++m)
       for (std::ptrdiff_t c = 0; c < channels; ++c)

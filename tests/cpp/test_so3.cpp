@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "so3_checks.hpp"
+
 namespace {
 
 namespace so3 = telamon::so3;
@@ -37,17 +39,6 @@ block<T> scrambled(int lmax, double seed) {
   block<T> x(lmax);
   for (std::size_t i = 0; i < x.data.size(); ++i) x.data[i] = T(std::sin(seed + 12.9898 * double(i * i % 1009)));
   return x;
-}
-
-template <class T>
-void check_close(const std::vector<T>& a, const std::vector<T>& b) {
-  REQUIRE(a.size() == b.size());
-  double scale = 0, worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    scale = std::max(scale, std::fabs(double(b[i])));
-    worst = std::max(worst, std::fabs(double(a[i]) - double(b[i])));
-  }
-  CHECK(worst <= (sizeof(T) == 4 ? 1e-6 : 1e-12) * scale);  // the design's bounds
 }
 
 template <class T>

@@ -17,6 +17,8 @@
 #include <limits>
 #include <vector>
 
+#include "so3_checks.hpp"
+
 namespace {
 
 namespace so3 = telamon::so3;
@@ -54,18 +56,6 @@ struct features {
   }
   so3::features<T> view() { return {data.data(), sample(), 1, components(lmax)}; }
 };
-
-template <class T>
-void check_close(const std::vector<T>& a, const std::vector<T>& b) {
-  REQUIRE(a.size() == b.size());
-  double scale = 0, worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    scale = std::max(scale, std::fabs(double(b[i])));
-    const double error = std::fabs(double(a[i]) - double(b[i]));
-    worst = error <= worst ? worst : error;  // NaN stays
-  }
-  CHECK(worst <= (sizeof(T) == 4 ? 1e-6 : 1e-12) * scale);  // the design's bounds
-}
 
 // Memory of exactly the size, poisoned; whoever writes past it is caught.
 template <class T>
@@ -173,7 +163,7 @@ void straight(const columns::product_plan<T>& plan, int l) {
 }
 
 TEST_CASE_TEMPLATE("a thread's product of equal low degrees", T, float, double) {
-  for (int l = 1; l <= columns::straight_until; ++l) {
+  for (int l = 1; l <= so3::detail::straight_even_until; ++l) {
     for (const bool weighted : {false, true}) {
       const degrees equal = {l, l, l};
       check_product<T>(kind::even, equal, weighted, [&](const auto& plan) { straight<kind::even>(plan, l); });

@@ -2065,4 +2065,21 @@ TELAMON_HD TELAMON_INLINE void odd_product_5(X x, Y y, Out out) noexcept {
   out(0, V{});
 }
 
+inline constexpr int straight_even_until = 4, straight_odd_until = 5;
+
+// The product of degrees up to L, by the kernel above that it has.
+template <int L, bool Odd, class T, class X, class Y, class Out>
+TELAMON_HD TELAMON_INLINE void straight_product(X x, Y y, Out out) noexcept {
+  static_assert(1 <= L && L <= (Odd ? straight_odd_until : straight_even_until));
+  if constexpr (L == 1 && !Odd) even_product_1<T>(x, y, out);
+  if constexpr (L == 2 && !Odd) even_product_2<T>(x, y, out);
+  if constexpr (L == 3 && !Odd) even_product_3<T>(x, y, out);
+  if constexpr (L == 4 && !Odd) even_product_4<T>(x, y, out);
+  if constexpr (L == 1 && Odd) odd_product_1<T>(x, y, out);
+  if constexpr (L == 2 && Odd) odd_product_2<T>(x, y, out);
+  if constexpr (L == 3 && Odd) odd_product_3<T>(x, y, out);
+  if constexpr (L == 4 && Odd) odd_product_4<T>(x, y, out);
+  if constexpr (L == 5 && Odd) odd_product_5<T>(x, y, out);
+}
+
 }  // namespace telamon::so3::detail

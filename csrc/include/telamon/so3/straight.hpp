@@ -15,8 +15,6 @@
 
 namespace telamon::so3::columns {
 
-inline constexpr int straight_until = 4;
-
 // The type is asked for once an array here, not once an element.
 template <class Function>
 TELAMON_HD TELAMON_INLINE void with_storage(const array& a, Function function) noexcept {
@@ -69,17 +67,8 @@ TELAMON_HD TELAMON_INLINE void write(T (&z)[components(L)], const array& a, cons
 template <int L, bool Odd, class T>
 TELAMON_HD TELAMON_INLINE void multiply(const T (&x)[components(L)], const T (&y)[components(L)],
                                         T (&z)[components(L)]) noexcept {
-  const auto of_x = [&](int k) { return x[k]; };
-  const auto of_y = [&](int k) { return y[k]; };
-  const auto to_z = [&](int k, T value) { z[k] = value; };
-  if constexpr (L == 1 && !Odd) detail::even_product_1<T>(of_x, of_y, to_z);
-  if constexpr (L == 2 && !Odd) detail::even_product_2<T>(of_x, of_y, to_z);
-  if constexpr (L == 3 && !Odd) detail::even_product_3<T>(of_x, of_y, to_z);
-  if constexpr (L == 4 && !Odd) detail::even_product_4<T>(of_x, of_y, to_z);
-  if constexpr (L == 1 && Odd) detail::odd_product_1<T>(of_x, of_y, to_z);
-  if constexpr (L == 2 && Odd) detail::odd_product_2<T>(of_x, of_y, to_z);
-  if constexpr (L == 3 && Odd) detail::odd_product_3<T>(of_x, of_y, to_z);
-  if constexpr (L == 4 && Odd) detail::odd_product_4<T>(of_x, of_y, to_z);
+  detail::straight_product<L, Odd, T>([&](int k) { return x[k]; }, [&](int k) { return y[k]; },
+                                      [&](int k, T value) { z[k] = value; });
 }
 
 template <kind Which, int L, class T>
