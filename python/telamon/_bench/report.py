@@ -13,6 +13,9 @@ from typing import Any
 from . import machine
 from .timing import Row
 
+Cells = tuple[list[str], list[list[str]]]  # header, rows
+Table = tuple[str, Callable[[Row], Cells]]  # its title, and what makes it of a result
+
 
 def write_atomically(path: str | os.PathLike[str], text: str) -> None:
     """Write under a temporary name beside ``path``, then rename: a reader sees the old file or the new one."""
@@ -42,6 +45,14 @@ def write_json(path: str | os.PathLike[str], result: Row) -> None:
         return value
 
     write_atomically(path, json.dumps(plain(result), indent=1) + "\n")
+
+
+def add_arguments(parser: argparse.ArgumentParser, core: str, plots: str) -> None:
+    """Where results go: the options that write_files carries out."""
+    parser.add_argument("--json", metavar="FILE", help="write every round and error")
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables as a Markdown fragment")
+    parser.add_argument("--plots", metavar="DIR", help=plots)
+    parser.add_argument("--results", metavar="DIR", help=f"all three, as DIR/{core}-<cpu>.json, .md and -*.png")
 
 
 def write_files(
@@ -100,3 +111,41 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" + " ---: |" * (len(header) - 1)]
     lines += ["| " + " | ".join(str(c).replace("|", "\\|") for c in r) + " |" for r in rows]
     return "\n".join(lines)
+
+
+def must_table(result: Row) -> Cells:
+    """The design's demands and the verdicts."""
+    header = ["item", "must", "measured", "verdict"]
+    return header, [[r["item"], r["must"], number(r["got"]), r["verdict"]] for r in result["must"]]
+
+
+def _parts(
+    result: Row,
+    heading: list[str],
+    tables: Iterable[Table],
+    table: Callable[[list[str], list[list[str]]], str],
+    title: Callable[[str], str],
+) -> list[str]:
+    parts = ["\n".join([*heading, *(["This was --quick: a look, not a result."] if result["quick"] else [])])]
+    for name, make in tables:
+        header, rows = make(result)
+        if rows:
+            parts.append(f"{title(name)}\n\n{table(header, rows)}")
+    if result.get("skipped"):
+        parts.append(title("Left out") + "\n\n" + "\n".join(f"- {line}" for line in result["skipped"]))
+    return parts
+
+
+def text(result: Row, heading: list[str], tables: Iterable[Table]) -> str:
+    """The whole result for a terminal."""
+    parts = _parts(result, heading, tables, text_table, str)
+    passed = sum(r["verdict"] == "PASS" for r in result["must"])
+    short = [r["item"] for r in result["must"] if r["verdict"] == "short"]
+    parts.append(f"{passed} of {len(result['must'])} rows pass." + (f" Short: {'; '.join(short)}." if short else ""))
+    return "\n\n".join(parts)
+
+
+def markdown(core: str, result: Row, heading: list[str], tables: Iterable[Table]) -> str:
+    """The same as a fragment that a page includes under a heading of its own (so: bold titles, no headings)."""
+    first = f"<!-- written by `telamon bench {core}`; do not edit -->"
+    return "\n\n".join([first, *_parts(result, heading, tables, markdown_table, "**{}**".format)]) + "\n"

@@ -72,10 +72,7 @@ print(first - second, extra)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``telamon bench so3``."""
     parser.add_argument("--quick", action="store_true", help="few rounds, few degrees: a look, not a result")
-    parser.add_argument("--json", metavar="FILE", help="write every round and error")
-    parser.add_argument("--markdown", metavar="FILE", help="write the tables as a Markdown fragment")
-    parser.add_argument("--plots", metavar="DIR", help="write time over degree, and the exponents (needs matplotlib)")
-    parser.add_argument("--results", metavar="DIR", help="all three, as DIR/so3-<cpu>.json, .md and -*.png")
+    report.add_arguments(parser, "so3", plots="write time over degree, and the exponents (needs matplotlib)")
     default = ",".join(so3_peers.NAMES)
     parser.add_argument("--peers", default=default, help=f"some of {default}; default all that are installed")
     parser.add_argument("--rounds", type=int, help="default 7, with --quick 3")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .report import machine_lines, markdown_table, number, text_table
+from . import report
+from .report import Cells, Table, machine_lines, must_table, number
 from .timing import Row
 
-Cells = tuple[list[str], list[list[str]]]  # header, rows
 SECTIONS = (
     "must",
     "values",
@@ -128,11 +128,6 @@ def _pivot(rows: list[Row], first: str, label: Callable[[Row], str], cell: Calla
     return [first, *names], [[key, *(cell(line.get(name)) for name in names)] for key, line in lines.items()]
 
 
-def _must_table(result: Row) -> Cells:
-    header = ["item", "must", "measured", "verdict"]
-    return header, [[r["item"], r["must"], number(r["got"]), r["verdict"]] for r in result["must"]]
-
-
 def _by_pass(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=lambda r: str(r["pass"]))  # stable: forward, then training
 
@@ -204,8 +199,8 @@ def _equivariance_table(result: Row) -> Cells:
     return header, [[r["dtype"], str(r["l"]), number(r["max"])] for r in result["equivariance"]]
 
 
-TABLES: dict[str, tuple[str, Callable[[Row], Cells]]] = {
-    "must": ("What the design asks", _must_table),
+TABLES: dict[str, Table] = {
+    "must": ("What the design asks", must_table),
     "values": ("Nanoseconds a sample and channel, minimum / median", _values_table),
     "ratios": ("telamon faster by", _ratios_table),
     "edges": ("As many edges as a structure has", _edges_table),
@@ -223,40 +218,20 @@ TABLES: dict[str, tuple[str, Callable[[Row], Cells]]] = {
 
 def heading(result: Row) -> list[str]:
     """Unit, machine and versions, in sentences."""
-    lines = [
+    return [
         *machine_lines(result),
         f"{result['rounds']} interleaved rounds in one process, two where a call lasts over a second. Ratios are taken",
         "inside a round: their median, and the band of the middle 80% of rounds. Verdicts use medians.",
         "float32, factors and result of degrees 0..L. training: the product and both gradients, through autograd where",
         "torch is. The products that keep paths apart (e3nn full, e3nn-jax CG) hold more than the others do.",
     ]
-    if result["quick"]:
-        lines.append("This was --quick: a look, not a result.")
-    return lines
-
-
-def _parts(result: Row, table: Callable[[list[str], list[list[str]]], str], title: Callable[[str], str]) -> list[str]:
-    parts = ["\n".join(heading(result))]
-    for key in SECTIONS:
-        name, make = TABLES[key]
-        header, rows = make(result)
-        if rows:
-            parts.append(f"{title(name)}\n\n{table(header, rows)}")
-    if result["skipped"]:
-        parts.append(title("Left out") + "\n\n" + "\n".join(f"- {line}" for line in result["skipped"]))
-    return parts
 
 
 def text(result: Row) -> str:
     """The whole result for a terminal."""
-    parts = _parts(result, text_table, str)
-    passed = sum(r["verdict"] == "PASS" for r in result["must"])
-    short = [r["item"] for r in result["must"] if r["verdict"] == "short"]
-    parts.append(f"{passed} of {len(result['must'])} rows pass." + (f" Short: {'; '.join(short)}." if short else ""))
-    return "\n\n".join(parts)
+    return report.text(result, heading(result), [TABLES[key] for key in SECTIONS])
 
 
 def markdown(result: Row) -> str:
-    """The same as a fragment that a page includes under a heading of its own (so: bold titles, no headings)."""
-    first = "<!-- written by `telamon bench so3`; do not edit -->"
-    return "\n\n".join([first, *_parts(result, markdown_table, "**{}**".format)]) + "\n"
+    """The same for the documentation."""
+    return report.markdown("so3", result, heading(result), [TABLES[key] for key in SECTIONS])

@@ -29,10 +29,7 @@ N = 1 << 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``telamon bench special``."""
     parser.add_argument("--quick", action="store_true", help="few rounds, few points: a look, not a result")
-    parser.add_argument("--json", metavar="FILE", help="write every round and error")
-    parser.add_argument("--markdown", metavar="FILE", help="write the tables as a Markdown fragment")
-    parser.add_argument("--plots", metavar="DIR", help="write error and speed over the (v, x) plane (needs matplotlib)")
-    parser.add_argument("--results", metavar="DIR", help="all three, as DIR/special-<cpu>.json, .md and -*.png")
+    report.add_arguments(parser, "special", plots="write error and speed over the (v, x) plane (needs matplotlib)")
     default = "scipy,boost,gsl,libstdcxx"
     parser.add_argument("--peers", default=default, help=f"some of {','.join(peers.NAMES)}; default {default}")
     parser.add_argument("--threads", type=int, default=1, help="for the tables; the scaling row always takes 1 and 2")

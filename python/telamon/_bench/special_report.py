@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from .report import machine_lines, markdown_table, number, text_table
+from . import report
+from .report import Cells, Table, machine_lines, must_table, number
 from .timing import Row
 
 EPS = 2.0**-52
-Cells = tuple[list[str], list[list[str]]]  # header, rows
 SECTIONS = ("must", "values", "others", "kappa", "threads", "errors")
 
 
@@ -79,11 +77,6 @@ def _band(ratio: Row | None) -> str:
     return f"{number(ratio['median'])} ({number(ratio['low'])}-{number(ratio['high'])})"
 
 
-def _must_table(result: Row) -> Cells:
-    header = ["item", "must", "measured", "verdict"]
-    return header, [[r["item"], r["must"], number(r["got"]), r["verdict"]] for r in result["must"]]
-
-
 def _values_table(result: Row) -> Cells:
     errors = {(r["set"], r["function"], r["who"]): r for r in result["set_errors"]}
     header = [
@@ -138,8 +131,8 @@ def _errors_table(result: Row) -> Cells:
     return header, rows
 
 
-TABLES: dict[str, tuple[str, Callable[[Row], Cells]]] = {
-    "must": ("What the design asks", _must_table),
+TABLES: dict[str, Table] = {
+    "must": ("What the design asks", must_table),
     "values": ("Nanoseconds an element, and errors, beside other libraries", _values_table),
     "others": ("The other functions", _others_table),
     "kappa": ("Concentration from the mean resultant length", _kappa_table),
@@ -150,38 +143,20 @@ TABLES: dict[str, tuple[str, Callable[[Row], Cells]]] = {
 
 def heading(result: Row) -> list[str]:
     """Unit, machine and versions, in sentences."""
-    lines = [
+    return [
         *machine_lines(result),
         f"{result['rounds']} interleaved rounds in one process. Ratios are taken inside a round: their median, and",
         "the band of the middle 80% of rounds. Verdicts use medians.",
         "Sets: v and x uniform in A = [0, 150], S = [0, 20], B = [0, 10^4].",
         "M2 = |error| / max(|L|, w), w = sqrt(v^2 + x^2), against Arb; eps is the type's own.",
     ]
-    if result["quick"]:
-        lines.append("This was --quick: a look, not a result.")
-    return lines
 
 
 def text(result: Row) -> str:
     """The whole result for a terminal."""
-    parts = ["\n".join(heading(result))]
-    for key in SECTIONS:
-        title, table = TABLES[key]
-        header, rows = table(result)
-        if rows:
-            parts.append(f"{title}\n\n{text_table(header, rows)}")
-    passed = sum(r["verdict"] == "PASS" for r in result["must"])
-    short = [r["item"] for r in result["must"] if r["verdict"] == "short"]
-    parts.append(f"{passed} of {len(result['must'])} rows pass." + (f" Short: {'; '.join(short)}." if short else ""))
-    return "\n\n".join(parts)
+    return report.text(result, heading(result), [TABLES[key] for key in SECTIONS])
 
 
 def markdown(result: Row) -> str:
-    """The same as a fragment that a page includes under a heading of its own (so: bold titles, no headings)."""
-    parts = ["<!-- written by `telamon bench special`; do not edit -->", "\n".join(heading(result))]
-    for key in SECTIONS:
-        title, table = TABLES[key]
-        header, rows = table(result)
-        if rows:
-            parts.append(f"**{title}**\n\n{markdown_table(header, rows)}")
-    return "\n\n".join(parts) + "\n"
+    """The same for the documentation."""
+    return report.markdown("special", result, heading(result), [TABLES[key] for key in SECTIONS])
