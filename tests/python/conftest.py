@@ -49,6 +49,17 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     telamon.set_num_threads(before)
 
 
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """JAX with float64."""
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
 class Truth(NamedTuple):
     """Points (v, x) with the true value hi + lo, the name of each point's set, and for some tables a scale."""
 

@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from cuda_support import HostArray, host_cupy
 
 from telamon import _core, cuda
 from telamon._derivatives import BINARY, LOGARITHMS
@@ -55,33 +56,9 @@ def library(monkeypatch):
     return fake
 
 
-class HostArray(np.ndarray):
-    """Stands in for cupy.ndarray."""
-
-    @property
-    def data(self):
-        return types.SimpleNamespace(ptr=self.ctypes.data)
-
-    @property
-    def device(self):
-        device = contextlib.nullcontext()
-        device.id = 0
-        return device
-
-    @property
-    def __cuda_array_interface__(self):
-        return self.__array_interface__
-
-
 @pytest.fixture
 def cupy(monkeypatch, library):
-    module = types.ModuleType("cupy")
-    module.ndarray = HostArray
-    module.asarray = lambda a, dtype=None: np.asarray(a, dtype).view(HostArray)
-    module.empty = lambda shape, dtype: np.full(shape, np.nan, dtype).view(HostArray)
-    module.broadcast_to = lambda a, shape: np.broadcast_to(a, shape).view(HostArray)
-    module.ascontiguousarray = lambda a: np.ascontiguousarray(a).view(HostArray)
-    module.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=77))
+    module = host_cupy()
     monkeypatch.setitem(sys.modules, "cupy", module)
     return module
 

@@ -22,12 +22,7 @@ def second(name):
     return R if name == "iv_ratioinv" else X
 
 
-@pytest.fixture(autouse=True)
-def _x64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

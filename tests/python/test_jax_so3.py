@@ -19,12 +19,7 @@ RECEIVERS = np.array([3, 1, 0, 3, 1, 1])  # unsorted, and none at 2
 EDGES = {"senders": SENDERS, "receivers": RECEIVERS, "num_receivers": 4}
 
 
-@pytest.fixture(autouse=True)
-def _x64():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def normal(*shape, seed=0, dtype=np.float64):
