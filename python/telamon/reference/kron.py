@@ -105,8 +105,9 @@ def eigh(a: Array, w: Array, q: Array) -> None:
 def eigh_toeplitz(column: Array, w: Array, q: Array) -> None:
     """The same of the symmetric Toeplitz matrix of this column, from its even and odd halves.
 
-    T commutes with the reversal J, so its eigenvectors are (u, Ju) or (u, -Ju), m = n // 2 long halves of them: those of
-    A + B, for odd n bordered by the middle row, and those of A - B, with the blocks A = T[:m, :m] and B = T[:m, -m:] J.
+    T commutes with the reversal J, so its eigenvectors are (u, Ju) or (u, -Ju) with halves of length m = n // 2. In
+    terms of the blocks A = T[:m, :m] and B = T[:m, -m:] J the former are those of A + B, for odd n bordered by the
+    middle row, the latter those of A - B.
     """
     n = len(column)
     m = n // 2

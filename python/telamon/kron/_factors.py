@@ -1,0 +1,469 @@
+"""The matrices that Kronecker products are made of, each with its cheapest product and eigen-decomposition."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _native
+from ._check import FloatArray, as_float, as_number, as_vector, as_whole, contiguous
+
+__all__ = ["Dense", "Diagonal", "Factor", "Identity", "Matern", "Toeplitz", "as_factor", "as_factors"]
+
+# Up to this length a product as a dense matrix, which runs at the speed of a matrix product, is the fastest.
+_DENSE_UP_TO = 512
+
+
+class Factor:
+    """A matrix (m, n) that acts on one axis of a grid.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+        float32 or float64.
+    is_symmetric : bool
+        To rounding: no entry differs from its mirror image by more than 100 eps of the largest.
+    T : Factor
+        The transpose.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    @property
+    def is_symmetric(self) -> bool:
+        return True
+
+    @property
+    def T(self) -> Factor:
+        return self
+
+    def toarray(self) -> FloatArray:
+        """The matrix as an array; it may be the factor's own, so do not write to it."""
+        raise NotImplementedError
+
+    def diagonal(self) -> FloatArray:
+        """The entries [i, i], a vector of min(m, n)."""
+        return self.toarray().diagonal()
+
+    def scaled(self, scale: float) -> Factor:
+        """The factor times a number."""
+        return Dense(self.toarray() * self.dtype.type(scale))
+
+    def scaled_both(self, vector: FloatArray) -> Factor:
+        """diag(vector) A diag(vector)."""
+        return Dense(vector[:, None] * self.toarray() * vector)
+
+    def matmul_axis(self, x: ArrayLike, axis: int) -> FloatArray:
+        """The product with every line of the array `x` along an axis.
+
+        Parameters
+        ----------
+        x : array_like of float32 or float64
+            With n entries along the axis.
+        axis : int
+
+        Returns
+        -------
+        numpy.ndarray
+            A new array with m entries there, in the wider of the two dtypes.
+        """
+        where = f"telamon.kron.{type(self).__name__}.matmul_axis"
+        array = as_float(where, "x", x)
+        if not -array.ndim <= axis < array.ndim:
+            raise ValueError(f"{where}: axis is {axis}, x has {array.ndim} dimensions")
+        axis %= array.ndim
+        if array.shape[axis] != self.shape[1]:
+            raise ValueError(
+                f"{where}: x has {array.shape[axis]} entries along axis {axis}, the factor has {self.shape[1]} columns"
+            )
+        dtype = np.result_type(array, self.dtype)
+        lead, rest = array.shape[:axis], array.shape[axis + 1 :]
+        flat = contiguous(array, dtype).reshape(math.prod(lead), self.shape[1], math.prod(rest))
+        return self._product(flat).reshape(*lead, self.shape[0], *rest)
+
+    def eigh(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues (n,) and eigenvectors (n, n), in columns, of a symmetric factor.
+
+        Ascending, but for `Diagonal`, whose eigenvectors are the unit vectors in their order.
+        """
+        w, q = self._eigh()
+        return w, np.eye(len(w), dtype=self.dtype) if q is None else q
+
+    # What the operators use.
+
+    def _kernel(self, dtype: np.dtype[Any]) -> FloatArray | None:
+        """The dense matrix, rows or columns contiguous, that the kernel for matrix products gets; None for `_own`."""
+        return self.toarray().astype(dtype, copy=False)
+
+    def _own(self, x: FloatArray) -> FloatArray:
+        """The product with x (L, n, R) where `_kernel` is None; may be x itself."""
+        return x
+
+    def _product(self, x: FloatArray) -> FloatArray:
+        """A new array (L, m, R)."""
+        matrix = self._kernel(x.dtype)
+        if matrix is None:
+            y = self._own(x)
+            return y.copy() if y is x else y
+        y = np.empty((x.shape[0], self.shape[0], x.shape[2]), x.dtype)
+        _native.matmul([matrix], x, y)
+        return y
+
+    def _eigh(self) -> tuple[FloatArray, FloatArray | None]:
+        """As `eigh`; None are the unit vectors."""
+        n = self.shape[0]
+        a = np.ascontiguousarray(self.toarray())
+        w, q = np.empty(n, self.dtype), np.empty((n, n), self.dtype)
+        _native.eigh(a, w, q)
+        return w, q
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.shape[0]}x{self.shape[1]}, {self.dtype}>"
+
+
+class Dense(Factor):
+    """Any matrix.
+
+    Parameters
+    ----------
+    a : array_like (m, n) of float32 or float64
+        Kept as it is, without a copy, where its rows or columns are contiguous.
+    """
+
+    def __init__(self, a: ArrayLike) -> None:
+        where = "telamon.kron.Dense"
+        array = as_float(where, "a", a)
+        if array.ndim != 2 or array.size == 0:
+            raise ValueError(f"{where}: a has shape {array.shape}; pass a matrix of at least one row and column")
+        rows_or_columns = array.flags.c_contiguous or array.flags.f_contiguous
+        self.a = array if rows_or_columns and array.flags.aligned else array.copy()
+        self.shape = (array.shape[0], array.shape[1])
+        self.dtype = array.dtype
+
+    @functools.cached_property
+    def _symmetric(self) -> bool:
+        a, tolerance = self.a, 100 * np.finfo(self.dtype).eps
+        if self.shape[0] != self.shape[1]:
+            return False
+        bound = tolerance * max(a.max(), -a.min())  # without a copy of absolute values
+        with np.errstate(invalid="ignore"):  # infinities are not symmetric
+            parts = (np.abs(a[i : i + 64] - a[:, i : i + 64].T).max() for i in range(0, self.shape[0], 64))
+            return all(float(part) <= bound for part in parts)
+
+    @property
+    def is_symmetric(self) -> bool:
+        return self._symmetric
+
+    @property
+    def T(self) -> Dense:
+        return Dense(self.a.T)
+
+    def toarray(self) -> FloatArray:
+        return self.a
+
+
+class Toeplitz(Factor):
+    """A matrix that is constant along its diagonals: a stationary covariance on a uniform axis.
+
+    .. math:: A_{ij} = c_{i-j} \\; (i \\ge j), \\qquad r_{j-i} \\; (i < j)
+
+    Its product costs O(log n) an entry by FFT from n = 513 on; the symmetric one's eigen-decomposition, by even and odd
+    halves, a third of a dense matrix's.
+
+    Parameters
+    ----------
+    column : array_like (m,) of float32 or float64
+    row : array_like (n,), optional
+        Starting with column[0]; by default the column, for a symmetric matrix.
+    """
+
+    def __init__(self, column: ArrayLike, row: ArrayLike | None = None) -> None:
+        where = "telamon.kron.Toeplitz"
+        self.column = as_vector(where, "column", column)
+        self.row = self.column if row is None else as_vector(where, "row", row)
+        if self.row[0] != self.column[0]:
+            raise ValueError(
+                f"{where}: row starts with {self.row[0]}, column with {self.column[0]}; they share that entry"
+            )
+        self.dtype = np.result_type(self.column, self.row)
+        self.column = self.column.astype(self.dtype, copy=False)
+        self.row = self.row.astype(self.dtype, copy=False)
+        self.shape = (self.column.size, self.row.size)
+
+    @property
+    def is_symmetric(self) -> bool:
+        return self.row is self.column or np.array_equal(self.row, self.column)
+
+    @property
+    def T(self) -> Toeplitz:
+        return self if self.row is self.column else Toeplitz(self.row, self.column)
+
+    def toarray(self) -> FloatArray:
+        m, n = self.shape
+        # From right to left in one vector: row n is [c_n .. c_0 r_1 ..].
+        line = np.concatenate([self.column[::-1], self.row[1:]])
+        matrix: FloatArray = np.lib.stride_tricks.sliding_window_view(line, n)[:m][::-1].copy()
+        return matrix
+
+    def diagonal(self) -> FloatArray:
+        return np.full(min(self.shape), self.column[0])
+
+    def scaled(self, scale: float) -> Toeplitz:
+        factor = self.dtype.type(scale)
+        return Toeplitz(self.column * factor, None if self.row is self.column else self.row * factor)
+
+    @functools.cached_property
+    def _matrix(self) -> FloatArray:
+        return self.toarray()
+
+    @functools.cached_property
+    def _spectrum(self) -> tuple[int, FloatArray]:
+        """Length and transform of the circulant matrix that this one is a corner of."""
+        m, n = self.shape
+        length = _fast_length(m + n - 1)
+        line = np.zeros(length, self.dtype)
+        line[:m] = self.column
+        line[length - n + 1 :] = self.row[:0:-1]
+        return length, np.fft.rfft(line)
+
+    def _kernel(self, dtype: np.dtype[Any]) -> FloatArray | None:
+        return self._matrix.astype(dtype, copy=False) if max(self.shape) <= _DENSE_UP_TO else None
+
+    def _own(self, x: FloatArray) -> FloatArray:
+        length, spectrum = self._spectrum
+        m = self.shape[0]
+        y = np.empty((x.shape[0], m, x.shape[2]), x.dtype)
+        lines = max(1, (1 << 20) // length)  # at a time, which bounds the memory for transforms
+        columns = min(lines, x.shape[2])
+        batches = max(1, lines // columns)
+        for i in range(0, x.shape[0], batches):
+            for j in range(0, x.shape[2], columns):
+                part = np.fft.rfft(x[i : i + batches, :, j : j + columns], length, axis=1)
+                part *= spectrum[:, None]
+                y[i : i + batches, :, j : j + columns] = np.fft.irfft(part, length, axis=1)[:, :m]
+        return y
+
+    def _eigh(self) -> tuple[FloatArray, FloatArray | None]:
+        n = self.shape[0]
+        w, q = np.empty(n, self.dtype), np.empty((n, n), self.dtype)
+        _native.eigh_toeplitz(self.column, w, q)
+        return w, q
+
+
+class Diagonal(Factor):
+    """A diagonal matrix.
+
+    Parameters
+    ----------
+    d : array_like (n,) of float32 or float64
+    """
+
+    def __init__(self, d: ArrayLike) -> None:
+        self.d = as_vector("telamon.kron.Diagonal", "d", d)
+        self.dtype = self.d.dtype
+        self.shape = (self.d.size, self.d.size)
+
+    def toarray(self) -> FloatArray:
+        return np.diag(self.d)
+
+    def diagonal(self) -> FloatArray:
+        return self.d
+
+    def scaled(self, scale: float) -> Diagonal:
+        return Diagonal(self.d * self.dtype.type(scale))
+
+    def scaled_both(self, vector: FloatArray) -> Diagonal:
+        return Diagonal(vector * self.d * vector)
+
+    def _kernel(self, dtype: np.dtype[Any]) -> None:
+        return None
+
+    def _own(self, x: FloatArray) -> FloatArray:
+        y: FloatArray = x * self.d[:, None].astype(x.dtype, copy=False)
+        return y
+
+    def _eigh(self) -> tuple[FloatArray, None]:
+        return self.d, None
+
+
+class Identity(Factor):
+    """The identity, which costs nothing.
+
+    Parameters
+    ----------
+    n : int
+    dtype : float32 or float64
+        The default leaves the result's dtype to the other factors.
+    """
+
+    def __init__(self, n: int, dtype: Any = np.float32) -> None:
+        n = as_whole("telamon.kron.Identity", "n", n, 1)
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"telamon.kron.Identity: dtype is {self.dtype}; pass float32 or float64")
+        self.shape = (n, n)
+
+    def toarray(self) -> FloatArray:
+        return np.eye(self.shape[0], dtype=self.dtype)
+
+    def diagonal(self) -> FloatArray:
+        return np.ones(self.shape[0], self.dtype)
+
+    def scaled(self, scale: float) -> Diagonal:
+        return Diagonal(np.full(self.shape[0], scale, self.dtype))
+
+    def scaled_both(self, vector: FloatArray) -> Diagonal:
+        return Diagonal(vector * vector)
+
+    def _kernel(self, dtype: np.dtype[Any]) -> None:
+        return None
+
+    def _eigh(self) -> tuple[FloatArray, None]:
+        return np.ones(self.shape[0], self.dtype), None
+
+
+class Matern(Factor):
+    """The Matern covariance of half-integer smoothness at points of any spacing, as a state-space model.
+
+    .. math:: k(r) = \\sigma^2 e^{-a}\\{1,\\; 1 + a,\\; 1 + a + a^2/3\\}, \\qquad a = \\sqrt{2\\nu}\\, r/\\ell
+
+    for nu = 1/2 (Ornstein-Uhlenbeck), 3/2 and 5/2. The process and its first nu - 1/2 derivatives are a Markov chain
+    along the axis, so that products, and with `KroneckerSystem` on a single axis solves and log-determinants, cost O(n)
+    (Hartikainen and Sarkka, 2010).
+
+    Parameters
+    ----------
+    x : array_like (n,) of float32 or float64
+        Points, increasing.
+    nu : {0.5, 1.5, 2.5}
+    lengthscale, variance : float
+        Positive.
+    """
+
+    def __init__(self, x: ArrayLike, nu: float = 1.5, lengthscale: float = 1.0, variance: float = 1.0) -> None:
+        where = "telamon.kron.Matern"
+        self.x = as_vector(where, "x", x)
+        if (np.diff(self.x) <= 0).any():
+            raise ValueError(
+                f"{where}: x is not increasing; pass np.unique(x), since a point that is there twice is one"
+            )
+        if nu not in (0.5, 1.5, 2.5):
+            raise ValueError(
+                f"{where}: nu is {nu}; pass 0.5, 1.5 or 2.5, or a dense matrix of telamon.stats.matern_kernel"
+            )
+        self.nu = float(nu)
+        self.lengthscale = as_number(where, "lengthscale", lengthscale, positive=True)
+        self.variance = as_number(where, "variance", variance, positive=True)
+        self.dtype = self.x.dtype
+        self.shape = (self.x.size, self.x.size)
+
+    def toarray(self) -> FloatArray:
+        # In double precision, since nearby points lose digits in the difference.
+        x = self.x.astype(np.float64, copy=False)
+        return self._covariance(np.abs(np.subtract.outer(x, x))).astype(self.dtype, copy=False)
+
+    def _covariance(self, distance: FloatArray) -> FloatArray:
+        a = distance * (math.sqrt(2 * self.nu) / self.lengthscale)
+        k = np.exp(-a)
+        k *= self.variance
+        if self.nu == 1.5:
+            k *= 1 + a
+        elif self.nu == 2.5:
+            k *= 1 + a * (1 + a / 3)
+        return k
+
+    def diagonal(self) -> FloatArray:
+        return np.full(self.shape[0], self.variance, self.dtype)
+
+    def scaled(self, scale: float) -> Factor:
+        if scale <= 0:
+            return super().scaled(scale)
+        return Matern(self.x, self.nu, self.lengthscale, self.variance * scale)
+
+    @functools.cached_property
+    def statespace(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Transitions (n, m, m), stationary covariance (m, m) and observation h (m,) of the state.
+
+        The state is f, f'/lambda, f''/lambda^2 with lambda = sqrt(2 nu)/lengthscale, free of units: its drift is that
+        of lambda = 1 over the time lambda dx, minus the identity plus a nilpotent matrix, so that its exponential is a
+        polynomial times exp(-lambda dx). transitions[i] leads from point i - 1 to point i; the first is the identity.
+        """
+        m = round(self.nu + 0.5)
+        drift = np.eye(m, k=1)
+        drift[-1] = [-1.0, *([-2.0] if m == 2 else [-3.0, -3.0] if m == 3 else [])]
+        nilpotent = drift + np.eye(m)
+        x = self.x.astype(np.float64, copy=False)
+        time = np.diff(x, prepend=x[0])[:, None, None] * (math.sqrt(2 * self.nu) / self.lengthscale)
+        transitions = np.exp(-time) * (np.eye(m) + time * nilpotent + time**2 / 2 * (nilpotent @ nilpotent))
+        cov = {1: np.eye(1), 2: np.eye(2), 3: np.array([[1, 0, -1 / 3], [0, 1 / 3, 0], [-1 / 3, 0, 1]])}[m]
+        h = np.eye(m)[0]
+        return (
+            np.ascontiguousarray(transitions, self.dtype),
+            np.ascontiguousarray(self.variance * cov, self.dtype),
+            np.ascontiguousarray(h, self.dtype),
+        )
+
+    @functools.cached_property
+    def _matrix(self) -> FloatArray:
+        return self.toarray()
+
+    def _kernel(self, dtype: np.dtype[Any]) -> FloatArray | None:
+        return self._matrix.astype(dtype, copy=False) if self.shape[0] <= _DENSE_UP_TO else None
+
+    def _own(self, x: FloatArray) -> FloatArray:
+        y = np.empty_like(x)
+        _native.statespace_matmul(*(part.astype(x.dtype, copy=False) for part in self.statespace), x, y)
+        return y
+
+    def _eigh(self) -> tuple[FloatArray, FloatArray | None]:
+        steps = np.diff(self.x.astype(np.float64, copy=False))
+        n = self.shape[0]
+        if n > 2 and np.ptp(steps) <= 4 * np.finfo(self.dtype).eps * float(
+            np.abs(self.x).max()
+        ):  # uniform, to rounding
+            column = self._covariance(np.arange(n) * float(steps.mean()))
+            return Toeplitz(column.astype(self.dtype))._eigh()
+        return super()._eigh()
+
+
+def _fast_length(least: int) -> int:
+    """The least length from `least` on that has no prime factor above 5, at which FFTs are fast."""
+    best = 1 << (least - 1).bit_length()
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            power = three << max(0, (-(-least // three) - 1).bit_length())
+            best = min(best, power)
+            three *= 3
+        five *= 5
+    return best
+
+
+def as_factor(where: str, name: str, value: Any) -> Factor:
+    """The factor, or a matrix as one."""
+    if isinstance(value, Factor):
+        return value
+    array = as_float(where, name, value)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{where}: {name} has shape {array.shape}; pass a matrix, or a telamon.kron.Factor")
+    return Dense(array)
+
+
+def as_factors(where: str, factors: Any) -> tuple[Factor, ...]:
+    """At least one factor."""
+    if isinstance(factors, Factor) or (isinstance(factors, np.ndarray) and factors.ndim == 2):
+        raise TypeError(f"{where}: factors is a single matrix; pass a list of them, [a] for one axis")
+    try:
+        listed = list(factors)
+    except TypeError:
+        raise TypeError(f"{where}: factors is a {type(factors).__name__}; pass a list of matrices") from None
+    if not listed:
+        raise ValueError(f"{where}: factors is empty; pass a matrix for each axis")
+    return tuple(as_factor(where, f"factors[{i}]", factor) for i, factor in enumerate(listed))
