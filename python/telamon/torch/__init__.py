@@ -1,4 +1,4 @@
-"""telamon for PyTorch: the functions of `telamon.special` and `telamon.so3` on tensors, with their gradients.
+"""telamon for PyTorch: functions of `telamon.special`, `telamon.so3` and `telamon.kron` on tensors, with gradients.
 
 CPU tensors are read in place, as NumPy views, without a copy where their strides allow; CUDA tensors stay on their
 device, on PyTorch's current stream (see `telamon.cuda`). float16 and bfloat16 are computed in float32 and rounded
@@ -24,11 +24,22 @@ their derivatives are the same functions again: energies can be differentiated t
     >>> z.shape
     torch.Size([100, 16, 32])
     >>> (force,) = torch.autograd.grad(z[:, 0].sum(), x, create_graph=True)
+
+The functions kron_* take the factors of a Kronecker product and tensors (..., n_1, ..., n_d) on its grid. Gradients
+reach factors, right-hand sides and noise without differentiating an eigenvector, so that they are as good where
+eigenvalues coincide: `kron_matmul` and `kron_solve` to every order, `kron_logdet` and `kron_log_likelihood` to the
+second.
+
+    >>> x = torch.linspace(0, 1, 100, dtype=torch.float64)
+    >>> scale = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    >>> k = torch.exp(-((x[:, None] - x) / scale) ** 2)
+    >>> tt.kron_log_likelihood([k, k], torch.randn(100, 100, dtype=torch.float64), noise=0.1).backward()
 """
 
-from . import _so3, _so3_modules, _special
+from . import _kron, _so3, _so3_modules, _special
+from ._kron import *  # noqa: F403
 from ._so3 import *  # noqa: F403
 from ._so3_modules import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__, *_so3.__all__, *_so3_modules.__all__]
+__all__ = [*_special.__all__, *_so3.__all__, *_so3_modules.__all__, *_kron.__all__]
