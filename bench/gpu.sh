@@ -34,6 +34,10 @@ done
 # The kernels are compiled for this machine's GPU alone: 8.9 becomes 89.
 ARCH=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
 DEFINES=(TELAMON_CUDA=ON "CMAKE_CUDA_ARCHITECTURES=$ARCH" CMAKE_BUILD_TYPE=Release)
+if ! has scipy_openblas32 && ! ldconfig -p | grep -q liblapack; then
+  echo "bench/gpu.sh: no BLAS for the host (scipy-openblas32, or the system's): without telamon.kron"
+  DEFINES+=("TELAMON_CORES=special;so3")
+fi
 
 build_with_pip() {
   local options=()

@@ -34,6 +34,7 @@ py::dict build_info() {
   info["build_type"] = TELAMON_BUILD_TYPE;
   info["sanitize"] = TELAMON_SANITIZE;
   info["platform"] = TELAMON_PLATFORM;
+  info["blas"] = TELAMON_BLAS;
   info["numpy_headers"] = TELAMON_NUMPY_VERSION;
   info["pybind11"] = py::str("{}.{}.{}").format(PYBIND11_VERSION_MAJOR, PYBIND11_VERSION_MINOR, PYBIND11_VERSION_PATCH);
   return info;

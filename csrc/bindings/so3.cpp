@@ -6,6 +6,8 @@
 
 #include <telamon/so3.hpp>
 
+#include "array.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,10 +20,6 @@ namespace telamon::bindings {
 namespace {
 
 using so3::features;
-
-void check(bool condition, const std::string& message) {
-  if (!condition) throw py::value_error("telamon._core: " + message);
-}
 
 template <class T>
 std::ptrdiff_t step(const py::array& a, int axis, const char* name) {
@@ -66,14 +64,6 @@ void check_shape(const py::array& a, std::vector<py::ssize_t> shape, const char*
   for (std::size_t i = 0; i < shape.size(); ++i) {
     check(a.shape(py::ssize_t(i)) == shape[i], std::string(name) + " has a wrong shape");
   }
-}
-
-// Calls f with a zero of the array's type.
-template <class F>
-void by_type(const py::array& a, F f) {
-  if (py::isinstance<py::array_t<float>>(a)) return f(float());
-  if (py::isinstance<py::array_t<double>>(a)) return f(double());
-  throw py::type_error("telamon._core: the arrays must be float32 or float64");
 }
 
 so3::kind kind_of(const std::string& name) {

@@ -4,38 +4,16 @@
 
 #include <telamon/so3.hpp>
 
+#include "simd.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 #include <limits>
-#include <new>
 
 namespace telamon::so3::tiles {
 
-// 32 bytes: one AVX2 register, or two of the baseline.
-template <class T>
-struct lanes {
-  static constexpr int count = 32 / sizeof(T);
-  typedef T type __attribute__((vector_size(32)));
-};
-template <class T>
-using vector = typename lanes<T>::type;
-
-// Scratch that is aligned for vectors and not initialised.
-template <class T>
-class scratch {
- public:
-  explicit scratch(std::size_t vectors)
-      : data_(static_cast<vector<T>*>(::operator new(vectors * sizeof(vector<T>), std::align_val_t(64)))) {}
-  ~scratch() { ::operator delete(data_, std::align_val_t(64)); }
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-  vector<T>* data() const noexcept { return data_; }
-
- private:
-  vector<T>* data_;
-};
+using simd::lanes, simd::load, simd::scratch, simd::store, simd::vector;
 
 // The (sample, channel) pairs of a tile, from one on.
 struct columns {
@@ -68,18 +46,6 @@ struct lane_pointers {
     for (int i = used; i < count; ++i) at[i] = at[used - 1];
   }
 };
-
-template <class T>
-TELAMON_INLINE vector<std::remove_const_t<T>> load(const T* p) noexcept {
-  vector<std::remove_const_t<T>> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-
-template <class T>
-TELAMON_INLINE void store(const vector<T>& v, T* p) noexcept {
-  std::memcpy(p, &v, sizeof v);
-}
 
 // to[s] = component order[s] of the tile's columns.
 template <class T>

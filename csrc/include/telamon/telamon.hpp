@@ -6,5 +6,6 @@
 #include <telamon/core/isa.hpp>
 #include <telamon/core/span.hpp>
 #include <telamon/core/threads.hpp>
+#include <telamon/kron.hpp>
 #include <telamon/so3.hpp>
 #include <telamon/special.hpp>
