@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from . import _native
 from ._check import FloatArray, as_float, as_grid, as_number, as_output, contiguous, product_text
-from ._factors import Dense, Factor, Toeplitz, as_factors
+from ._factors import Dense, Factor, Toeplitz, as_factors, require_symmetric
 from ._operator import KroneckerOperator
 
 __all__ = ["Clipped", "ClippingWarning", "Eigenbasis", "KroneckerDiagonal", "KroneckerEig"]
@@ -296,7 +296,7 @@ class Eigenbasis:
         t = self._rotate(self._grids(where, "y", y))
         s = as_number(where, "noise", noise)
         self._require_definite(where, s)
-        return -0.5 * (self._quadratic(t, s) + t.shape[0] * self._constant(self._logdet(s)))
+        return float(-0.5 * (self._quadratic(t, s) + t.shape[0] * self._constant(self._logdet(s))))
 
     def _constant(self, logdet: float) -> float:
         return logdet + math.prod(self.grid) * math.log(2 * math.pi)
@@ -351,6 +351,7 @@ class KroneckerEig(Eigenbasis):
         if isinstance(factors, KroneckerOperator):
             factors = factors.factors
         self.factors: tuple[Factor, ...] = as_factors(where, factors)
+        require_symmetric(where, self.factors)
         dtype = np.result_type(*(factor.dtype for factor in self.factors))
         self.eigenvalues: list[FloatArray] = []
         self.clipped: list[Clipped] = []
@@ -362,7 +363,7 @@ class KroneckerEig(Eigenbasis):
                 self.eigenvalues.append(self.eigenvalues[first])
                 vectors.append(vectors[first])
                 continue
-            w, q = _decompose(where, i, factor)
+            w, q = factor._eigh()
             if clip != "none" and w.min() < 0:
                 w = self._clip(where, i, w, clip)
             self.eigenvalues.append(np.ascontiguousarray(w, dtype))
@@ -376,8 +377,8 @@ class KroneckerEig(Eigenbasis):
         self.clipped.append(report)
         if report.smallest < -tolerance and clip != "silent":
             text = (
-                f"{where}: factors[{i}] is not positive semi-definite: {report.negative} of {len(w)} eigenvalues are below "
-                f"0, down to {report.smallest:.3g}, where rounding explains {-tolerance:.1g}"
+                f"{where}: factors[{i}] is not positive semi-definite: {report.negative} of {len(w)} eigenvalues are "
+                f"negative, down to {report.smallest:.3g}, where rounding explains {-tolerance:.1g}"
             )
             if clip == "raise":
                 raise ValueError(f'{text}; add to its diagonal, or pass clip="silent" to have them set to 0')
@@ -498,17 +499,6 @@ class KroneckerDiagonal(Eigenbasis):
 
     def _block(self, rows: slice) -> FloatArray:
         return self.d.reshape(self._split)[rows]
-
-
-def _decompose(where: str, i: int, factor: Factor) -> tuple[FloatArray, FloatArray | None]:
-    n, columns = factor.shape
-    if n != columns:
-        raise ValueError(f"{where}: factors[{i}] is {n}x{columns}; pass symmetric matrices")
-    if not factor.is_symmetric:
-        if not np.isfinite(factor.toarray()).all():
-            raise ValueError(f"{where}: factors[{i}] has entries that are NaN or infinite")
-        raise ValueError(f"{where}: factors[{i}] is not symmetric; pass (a + a.T) / 2 if it should be")
-    return factor._eigh()
 
 
 def _outer(vectors: Sequence[FloatArray], dtype: np.dtype[Any]) -> FloatArray:

@@ -51,6 +51,11 @@ class Factor:
         """The entries [i, i], a vector of min(m, n)."""
         return self.toarray().diagonal()
 
+    def submatrix(self, rows: FloatArray, columns: FloatArray) -> FloatArray:
+        """The entries [rows[i], columns[j]]."""
+        part: FloatArray = self.toarray()[np.ix_(rows, columns)]
+        return part
+
     def scaled(self, scale: float) -> Factor:
         """The factor times a number."""
         return Dense(self.toarray() * self.dtype.type(scale))
@@ -211,6 +216,11 @@ class Toeplitz(Factor):
         matrix: FloatArray = np.lib.stride_tricks.sliding_window_view(line, n)[:m][::-1].copy()
         return matrix
 
+    def submatrix(self, rows: FloatArray, columns: FloatArray) -> FloatArray:
+        lag = np.subtract.outer(rows, columns)
+        part: FloatArray = np.where(lag >= 0, self.column[np.maximum(lag, 0)], self.row[np.maximum(-lag, 0)])
+        return part
+
     def diagonal(self) -> FloatArray:
         return np.full(min(self.shape), self.column[0])
 
@@ -272,6 +282,9 @@ class Diagonal(Factor):
     def toarray(self) -> FloatArray:
         return np.diag(self.d)
 
+    def submatrix(self, rows: FloatArray, columns: FloatArray) -> FloatArray:
+        return np.equal.outer(rows, columns) * self.d[rows][:, None]
+
     def diagonal(self) -> FloatArray:
         return self.d
 
@@ -311,6 +324,9 @@ class Identity(Factor):
 
     def toarray(self) -> FloatArray:
         return np.eye(self.shape[0], dtype=self.dtype)
+
+    def submatrix(self, rows: FloatArray, columns: FloatArray) -> FloatArray:
+        return np.equal.outer(rows, columns).astype(self.dtype)
 
     def diagonal(self) -> FloatArray:
         return np.ones(self.shape[0], self.dtype)
@@ -364,9 +380,13 @@ class Matern(Factor):
         self.shape = (self.x.size, self.x.size)
 
     def toarray(self) -> FloatArray:
-        # In double precision, since nearby points lose digits in the difference.
-        x = self.x.astype(np.float64, copy=False)
-        return self._covariance(np.abs(np.subtract.outer(x, x))).astype(self.dtype, copy=False)
+        every = np.arange(self.shape[0])
+        return self.submatrix(every, every)
+
+    def submatrix(self, rows: FloatArray, columns: FloatArray) -> FloatArray:
+        x = self.x.astype(np.float64, copy=False)  # in which the difference of nearby points loses nothing
+        distance = np.abs(np.subtract.outer(x[rows], x[columns]))
+        return self._covariance(distance).astype(self.dtype, copy=False)
 
     def _covariance(self, distance: FloatArray) -> FloatArray:
         a = distance * (math.sqrt(2 * self.nu) / self.lengthscale)
@@ -444,6 +464,17 @@ def _fast_length(least: int) -> int:
             three *= 3
         five *= 5
     return best
+
+
+def require_symmetric(where: str, factors: tuple[Factor, ...]) -> None:
+    for i, factor in enumerate(factors):
+        n, columns = factor.shape
+        if n != columns:
+            raise ValueError(f"{where}: factors[{i}] is {n}x{columns}; pass symmetric matrices")
+        if not factor.is_symmetric:
+            if not np.isfinite(factor.toarray()).all():
+                raise ValueError(f"{where}: factors[{i}] has entries that are NaN or infinite")
+            raise ValueError(f"{where}: factors[{i}] is not symmetric; pass (a + a.T) / 2 if it should be")
 
 
 def as_factor(where: str, name: str, value: Any) -> Factor:
