@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _native
+from .. import _core
 from ._check import FloatArray, as_float, as_grid, as_number, as_output, contiguous, product_text
 from ._factors import Dense, Factor, Toeplitz, as_factors, require_symmetric
 from ._operator import KroneckerOperator
@@ -42,8 +42,8 @@ class Eigenbasis:
     The base of `KroneckerEig` and `KroneckerDiagonal`. Grids are arrays (..., n_1, ..., n_d) of float32 or float64 with
     batches in front; results have the wider of their dtype and the matrix's.
 
-    Memory, in vectors of N numbers beside arguments and result: solve, apply and sample 2, logdet and log_likelihood 2,
-    diagonal 2; none but the kernels' where `out` is y itself.
+    Memory: beside arguments and results nothing of the grid's size but a vector of N numbers in log_likelihood; with
+    `out` being y, solves and functions of the matrix work in place.
 
     Attributes
     ----------
@@ -85,13 +85,10 @@ class Eigenbasis:
     # ---- the basis
 
     def _rotate(self, x: FloatArray, out: FloatArray | None = None, *, back: bool = False) -> FloatArray:
-        """Q' x, or Q x, of x (B, n_1, ..., n_d, R), in a new array or `out`, which is not x."""
+        """Q' x, or Q x, of x (B, n_1, ..., n_d, R), in a new array or `out`, which may be x."""
         matrices = [None if q is None else (q if back else q.T).astype(x.dtype, copy=False) for q in self._q]
         result = np.empty_like(x) if out is None else out
-        if all(matrix is None for matrix in matrices):
-            result[...] = x
-        else:
-            _native.matmul(matrices, x, result)
+        _core.kron_matmul(matrices, x, result)
         return result
 
     def _grids(self, where: str, name: str, value: ArrayLike) -> FloatArray:
@@ -183,18 +180,21 @@ class Eigenbasis:
             If the matrix is not positive definite, or y does not fit.
         """
         where = f"{self._where}.solve"
-        t, result = self._prepare(where, "y", y, out)
         s = as_number(where, "noise", noise)
         self._require_definite(where, s)
+        t, result = self._prepare(where, "y", y, out)
         self._divide(t, s)
-        self._rotate(t, result.reshape(t.shape), back=True)
+        self._rotate(t, t, back=True)
         return result
 
     def _prepare(self, where: str, name: str, x: ArrayLike, out: FloatArray | None) -> tuple[FloatArray, FloatArray]:
-        """Q' x, and the array for the result."""
+        """Q' x as (B, n_1, ..., n_d, 1), a view of the array for the result."""
         flat = self._grids(where, name, x)
         result = as_output(where, out, np.shape(x), flat.dtype)
-        return self._rotate(flat), result
+        t = result.reshape(flat.shape)
+        if out is not None and np.may_share_memory(flat, t) and flat.ctypes.data != t.ctypes.data:
+            flat = flat.copy()
+        return self._rotate(flat, t), result
 
     def apply(
         self, function: Callable[[FloatArray], Any], x: ArrayLike, *, out: FloatArray | None = None
@@ -217,7 +217,7 @@ class Eigenbasis:
         where = f"{self._where}.apply"
         t, result = self._prepare(where, "x", x, out)
         self._scale(t, function, where)
-        self._rotate(t, result.reshape(t.shape), back=True)
+        self._rotate(t, t, back=True)
         return result
 
     def logdet(self, noise: float = 0.0) -> float:
@@ -241,12 +241,8 @@ class Eigenbasis:
         """
         t = np.ones((1, *self.grid, 1), self.dtype)
         self._scale(t, (lambda lam: lam) if function is None else function, f"{self._where}.diagonal")
-        squares = [None if q is None else q**2 for q in self._q]
-        if all(square is None for square in squares):
-            return t.reshape(self.grid)
-        result = np.empty_like(t)
-        _native.matmul(squares, t, result)
-        return result.reshape(self.grid)
+        _core.kron_matmul([None if q is None else q**2 for q in self._q], t, t)
+        return t.reshape(self.grid)
 
     def sample(self, size: int | tuple[int, ...] | None = None, noise: float = 0.0, *, rng: Any = None) -> FloatArray:
         """Draws from the normal distribution of mean 0 and covariance K + noise I.
@@ -270,10 +266,10 @@ class Eigenbasis:
                 f"{where}: the smallest eigenvalue is {smallest:g}, which is no variance; clip it, or pass noise"
             )
         lead = () if size is None else (size,) if isinstance(size, int | np.integer) else tuple(size)
-        z = np.random.default_rng(rng).standard_normal((math.prod(lead), *self.grid, 1), self.dtype)
+        z: FloatArray = np.random.default_rng(rng).standard_normal((math.prod(lead), *self.grid, 1), self.dtype)
         if z.size:
             self._scale(z, lambda lam: np.sqrt(lam + s), where)
-            z = self._rotate(z, back=True)
+            self._rotate(z, z, back=True)
         return z.reshape(*lead, *self.grid)
 
     def log_likelihood(self, y: ArrayLike, noise: float) -> float:
@@ -402,13 +398,13 @@ class KroneckerEig(Eigenbasis):
         return low
 
     def _divide(self, t: FloatArray, noise: float) -> None:
-        _native.spectral(self._values(t.dtype), noise, t, t, None)
+        _core.kron_spectral(self._values(t.dtype), noise, t, t, None)
 
     def _logdet(self, noise: float) -> float:
-        return float(_native.spectral(self._values(self.dtype), noise, None, None, None)[1])
+        return float(_core.kron_spectral(self._values(self.dtype), noise, None, None, None)[1])
 
     def _quadratic(self, t: FloatArray, noise: float) -> float:
-        return float(_native.spectral(self._values(t.dtype), noise, t, None, None)[0])
+        return float(_core.kron_spectral(self._values(t.dtype), noise, t, None, None)[0])
 
     def _values(self, dtype: np.dtype[Any]) -> list[FloatArray]:
         return [w.astype(dtype, copy=False) for w in self.eigenvalues]
@@ -418,7 +414,7 @@ class KroneckerEig(Eigenbasis):
         t = self._rotate(self._grids(where, "y", y))
         s = as_number(where, "noise", noise)
         self._require_definite(where, s)
-        quadratic, logdet, _ = _native.spectral(self._values(t.dtype), s, t, None, None)
+        quadratic, logdet, _ = _core.kron_spectral(self._values(t.dtype), s, t, None, None)
         return float(-0.5 * (quadratic + t.shape[0] * self._constant(logdet)))
 
     log_likelihood.__doc__ = Eigenbasis.log_likelihood.__doc__
@@ -458,18 +454,18 @@ class KroneckerEig(Eigenbasis):
         self._require_definite(where, s)
         batches, values = a.shape[0], self._values(a.dtype)
         weights = [np.empty(n) for n in self.grid]
-        quadratic, logdet, trace = _native.spectral(values, s, a, a, weights)
+        quadratic, logdet, trace = _core.kron_spectral(values, s, a, a, weights)
         gradients = []
         for i, q in enumerate(self._q):
             n = self.grid[i]
             inner = np.empty((n, n), a.dtype)
-            _native.gram(a, None, values, i, inner)
+            _core.kron_gram(a, None, values, i, inner)
             inner.reshape(-1)[:: n + 1] -= batches * weights[i]
             inner *= 0.5
             if q is not None:
                 outer = np.empty_like(inner)
                 q = q.astype(a.dtype, copy=False)
-                _native.matmul([q, q], inner.reshape(1, n, n, 1), outer.reshape(1, n, n, 1))
+                _core.kron_matmul([q, q], inner.reshape(1, n, n, 1), outer.reshape(1, n, n, 1))
                 inner = outer
             if columns and isinstance(self.factors[i], Toeplitz):
                 inner = np.array([(1 if k == 0 else 2) * np.trace(inner, k) for k in range(n)], a.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _native
+from .. import _core
 from ._check import FloatArray, as_float, as_number, as_vector, as_whole, contiguous
 
 __all__ = ["Dense", "Diagonal", "Factor", "Identity", "Matern", "Toeplitz", "as_factor", "as_factors"]
@@ -117,7 +117,7 @@ class Factor:
             y = self._own(x)
             return y.copy() if y is x else y
         y = np.empty((x.shape[0], self.shape[0], x.shape[2]), x.dtype)
-        _native.matmul([matrix], x, y)
+        _core.kron_matmul([matrix], x, y)
         return y
 
     def _eigh(self) -> tuple[FloatArray, FloatArray | None]:
@@ -125,7 +125,7 @@ class Factor:
         n = self.shape[0]
         a = np.ascontiguousarray(self.toarray())
         w, q = np.empty(n, self.dtype), np.empty((n, n), self.dtype)
-        _native.eigh(a, w, q)
+        _core.kron_eigh(a, w, q)
         return w, q
 
     def __repr__(self) -> str:
@@ -262,7 +262,7 @@ class Toeplitz(Factor):
     def _eigh(self) -> tuple[FloatArray, FloatArray | None]:
         n = self.shape[0]
         w, q = np.empty(n, self.dtype), np.empty((n, n), self.dtype)
-        _native.eigh_toeplitz(self.column, w, q)
+        _core.kron_eigh_toeplitz(self.column, w, q)
         return w, q
 
 
@@ -438,7 +438,8 @@ class Matern(Factor):
 
     def _own(self, x: FloatArray) -> FloatArray:
         y = np.empty_like(x)
-        _native.statespace_matmul(*(part.astype(x.dtype, copy=False) for part in self.statespace), x, y)
+        transitions, cov, h = (part.astype(x.dtype, copy=False) for part in self.statespace)
+        _core.kron_statespace_matmul(transitions, cov, h, x, y)
         return y
 
     def _eigh(self) -> tuple[FloatArray, FloatArray | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _native
+from .. import _core
 from ._check import FloatArray, as_float, as_grid, as_output, contiguous, product_text
 from ._factors import Dense, Diagonal, Factor, Identity, Matern, as_factors
 
@@ -43,8 +43,11 @@ def apply(factors: Sequence[Factor], x: FloatArray, out: FloatArray | None = Non
         for i, kernel in enumerate(kernels):
             if kernel is not None:
                 shape[i + 1] = factors[i].shape[0]
-        z = out if out is not None and not after else np.empty(shape, x.dtype)
-        _native.matmul(kernels, y, z)
+        if out is not None and not after:
+            z = out
+        else:  # in place where it is a tensor of our own
+            z = y if y is not x and y.shape == tuple(shape) else np.empty(shape, x.dtype)
+        _core.kron_matmul(kernels, y, z)
         y = z
     for i in after:
         y = along(i, y)
