@@ -16,12 +16,14 @@ A grid is an array (..., n_1, ..., n_d) of float32 or float64, batches in front;
 axis fastest. Needs NumPy only.
 """
 
+from ._basis import KroneckerDiagonal
 from ._cg import CGResult, ConvergenceWarning, cg
 from ._dask import dask_matmul
-from ._eig import Clipped, ClippingWarning, KroneckerDiagonal, KroneckerEig
-from ._factors import Dense, Diagonal, Factor, Identity, Matern, Toeplitz
+from ._eig import Clipped, ClippingWarning, KroneckerEig
+from ._factors import Dense, Diagonal, Factor, Identity
 from ._operator import KroneckerOperator, Operator, SumOperator, kronecker_sum
 from ._slq import LogDeterminant, slq_logdet
+from ._structured import Matern, Toeplitz
 from ._system import KroneckerSystem
 
 __all__ = [

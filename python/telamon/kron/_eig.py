@@ -1,23 +1,23 @@
-"""Eigen-decompositions of Kronecker products of symmetric matrices, and what follows from them."""
+"""Eigen-decompositions of Kronecker products of symmetric matrices, and the likelihoods they give."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _core
-from ._check import FloatArray, as_float, as_grid, as_number, as_output, contiguous, product_text
-from ._factors import Dense, Factor, Toeplitz, as_factors, require_symmetric
+from . import _native
+from ._basis import BLOCK, Eigenbasis, KroneckerDiagonal
+from ._check import FloatArray, as_float, as_number, contiguous
+from ._factors import Dense, Factor, as_factors, require_symmetric
 from ._operator import KroneckerOperator
+from ._structured import Toeplitz
 
-__all__ = ["Clipped", "ClippingWarning", "Eigenbasis", "KroneckerDiagonal", "KroneckerEig"]
-
-_BLOCK = 1 << 16  # eigenvalues at a time, where a tensor of them would cost memory
+__all__ = ["Clipped", "ClippingWarning", "KroneckerEig"]
 
 
 class ClippingWarning(UserWarning):
@@ -34,268 +34,6 @@ class Clipped(NamedTuple):
     negative: int
     smallest: float
     tolerance: float
-
-
-class Eigenbasis:
-    """A matrix Q diag(lam) Q' on a grid, Q the Kronecker product of orthogonal matrices.
-
-    The base of `KroneckerEig` and `KroneckerDiagonal`. Grids are arrays (..., n_1, ..., n_d) of float32 or float64 with
-    batches in front; results have the wider of their dtype and the matrix's.
-
-    Memory: beside arguments and results nothing of the grid's size but a vector of N numbers in log_likelihood; with
-    `out` being y, solves and functions of the matrix work in place.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (N, N).
-    grid : tuple of int
-        (n_1, ..., n_d).
-    dtype : numpy.dtype
-    vectors : list of numpy.ndarray (n_i, n_i)
-        The factors of Q; eigenvectors are columns.
-    """
-
-    grid: tuple[int, ...]
-    dtype: np.dtype[Any]
-    _q: list[FloatArray | None]  # None is the identity
-
-    def __init__(self, q: Sequence[FloatArray | None], grid: Sequence[int], dtype: np.dtype[Any]) -> None:
-        self._q = list(q)
-        self.grid = tuple(grid)
-        self.dtype = dtype
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        n = math.prod(self.grid)
-        return n, n
-
-    @property
-    def vectors(self) -> list[FloatArray]:
-        pairs = zip(self._q, self.grid, strict=True)
-        return [np.eye(n, dtype=self.dtype) if q is None else q for q, n in pairs]
-
-    @property
-    def _where(self) -> str:
-        return f"telamon.kron.{type(self).__name__}"
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {product_text(self.grid)}, {self.dtype}>"
-
-    # ---- the basis
-
-    def _rotate(self, x: FloatArray, out: FloatArray | None = None, *, back: bool = False) -> FloatArray:
-        """Q' x, or Q x, of x (B, n_1, ..., n_d, R), in a new array or `out`, which may be x."""
-        matrices = [None if q is None else (q if back else q.T).astype(x.dtype, copy=False) for q in self._q]
-        result = np.empty_like(x) if out is None else out
-        _core.kron_matmul(matrices, x, result)
-        return result
-
-    def _grids(self, where: str, name: str, value: ArrayLike) -> FloatArray:
-        """(B, n_1, ..., n_d, 1), and contiguous."""
-        array = as_grid(where, name, value, self.grid)
-        dtype = np.result_type(array, self.dtype)
-        return (
-            contiguous(array, dtype).reshape(-1, *self.grid, 1) if array.size else np.empty((0, *self.grid, 1), dtype)
-        )
-
-    # ---- the eigenvalues, block by block
-
-    @property
-    def _split(self) -> tuple[int, int]:
-        """The grid as rows and columns, a column being what a block cannot be smaller than."""
-        columns, axis = 1, len(self.grid)
-        while axis > 0 and columns * self.grid[axis - 1] <= _BLOCK:
-            axis -= 1
-            columns *= self.grid[axis]
-        if columns == 1 and axis > 0:
-            columns = self.grid[-1]
-        return math.prod(self.grid) // columns, columns
-
-    def _block(self, rows: slice) -> FloatArray:
-        """Eigenvalues (rows, columns) of the grid split so."""
-        raise NotImplementedError
-
-    def _blocks(self) -> Iterator[tuple[slice, FloatArray]]:
-        rows, columns = self._split
-        step = max(1, _BLOCK // columns)
-        for start in range(0, rows, step):
-            part = slice(start, min(start + step, rows))
-            yield part, self._block(part)
-
-    def _scale(self, t: FloatArray, function: Callable[[FloatArray], FloatArray], where: str) -> None:
-        """t (B, n_1, ..., n_d, 1) times function(lam), in place."""
-        view = t.reshape(t.shape[0], *self._split)
-        for rows, lam in self._blocks():
-            factor = np.asarray(function(lam))
-            if factor.shape not in ((), lam.shape):
-                raise ValueError(
-                    f"{where}: function returns shape {factor.shape} of {lam.shape}; pass one of single numbers"
-                )
-            view[:, rows] *= factor.astype(t.dtype, copy=False)
-
-    def _smallest(self) -> float:
-        return min(float(lam.min()) for _, lam in self._blocks())
-
-    def _require_definite(self, where: str, noise: float) -> None:
-        smallest = self._smallest()
-        if smallest + noise <= 0:
-            raise ValueError(
-                f"{where}: noise is {noise:g} and the smallest eigenvalue {smallest:g}: the matrix is not positive "
-                "definite; pass more noise"
-            )
-
-    def _divide(self, t: FloatArray, noise: float) -> None:
-        self._scale(t, lambda lam: 1 / (lam + noise), self._where)
-
-    def _logdet(self, noise: float) -> float:
-        return float(sum(np.log(lam + noise, dtype=np.float64).sum() for _, lam in self._blocks()))
-
-    def _quadratic(self, t: FloatArray, noise: float) -> float:
-        """Sum of t^2/(lam + noise)."""
-        view = t.reshape(t.shape[0], *self._split)
-        parts = (np.sum(view[:, rows] ** 2 / (lam + noise), dtype=np.float64) for rows, lam in self._blocks())
-        return math.fsum(map(float, parts))
-
-    # ---- what follows
-
-    def solve(self, y: ArrayLike, noise: float = 0.0, *, out: FloatArray | None = None) -> FloatArray:
-        """(K + noise I)^-1 y.
-
-        Parameters
-        ----------
-        y : array_like (..., n_1, ..., n_d) of float32 or float64
-        noise : float
-            A variance, from 0 on.
-        out : numpy.ndarray, optional
-            Like y and C-contiguous; written and returned. It may be y itself.
-
-        Returns
-        -------
-        numpy.ndarray like y
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the matrix is not positive definite, or y does not fit.
-        """
-        where = f"{self._where}.solve"
-        s = as_number(where, "noise", noise)
-        self._require_definite(where, s)
-        t, result = self._prepare(where, "y", y, out)
-        self._divide(t, s)
-        self._rotate(t, t, back=True)
-        return result
-
-    def _prepare(self, where: str, name: str, x: ArrayLike, out: FloatArray | None) -> tuple[FloatArray, FloatArray]:
-        """Q' x as (B, n_1, ..., n_d, 1), a view of the array for the result."""
-        flat = self._grids(where, name, x)
-        result = as_output(where, out, np.shape(x), flat.dtype)
-        t = result.reshape(flat.shape)
-        if out is not None and np.may_share_memory(flat, t) and flat.ctypes.data != t.ctypes.data:
-            flat = flat.copy()
-        return self._rotate(flat, t), result
-
-    def apply(
-        self, function: Callable[[FloatArray], Any], x: ArrayLike, *, out: FloatArray | None = None
-    ) -> FloatArray:
-        """f(K) x = Q f(lam) Q' x.
-
-        Parameters
-        ----------
-        function : callable
-            Of an array of eigenvalues, elementwise: `numpy.sqrt`, or `lambda lam: lam / (lam + noise)`. It is called
-            with blocks of them.
-        x : array_like (..., n_1, ..., n_d) of float32 or float64
-        out : numpy.ndarray, optional
-            As in `solve`.
-
-        Returns
-        -------
-        numpy.ndarray like x
-        """
-        where = f"{self._where}.apply"
-        t, result = self._prepare(where, "x", x, out)
-        self._scale(t, function, where)
-        self._rotate(t, t, back=True)
-        return result
-
-    def logdet(self, noise: float = 0.0) -> float:
-        """log det(K + noise I), summed in double precision.
-
-        Raises
-        ------
-        ValueError
-            If the matrix is not positive definite.
-        """
-        where = f"{self._where}.logdet"
-        s = as_number(where, "noise", noise)
-        self._require_definite(where, s)
-        return self._logdet(s)
-
-    def diagonal(self, function: Callable[[FloatArray], Any] | None = None) -> FloatArray:
-        """The diagonal of f(K) as a grid, of K itself without a function: one product with the squared vectors.
-
-        The variance of a Gaussian process at the points of the grid, given observations with noise s, is
-        `diagonal(lambda lam: lam * s / (lam + s))`.
-        """
-        t = np.ones((1, *self.grid, 1), self.dtype)
-        self._scale(t, (lambda lam: lam) if function is None else function, f"{self._where}.diagonal")
-        _core.kron_matmul([None if q is None else q**2 for q in self._q], t, t)
-        return t.reshape(self.grid)
-
-    def sample(self, size: int | tuple[int, ...] | None = None, noise: float = 0.0, *, rng: Any = None) -> FloatArray:
-        """Draws from the normal distribution of mean 0 and covariance K + noise I.
-
-        Parameters
-        ----------
-        size : int or tuple of int, optional
-            How many; without it a single grid.
-        noise : float
-        rng : numpy.random.Generator or seed, optional
-
-        Returns
-        -------
-        numpy.ndarray (*size, n_1, ..., n_d)
-        """
-        where = f"{self._where}.sample"
-        s = as_number(where, "noise", noise)
-        smallest = self._smallest()
-        if smallest + s < 0:
-            raise ValueError(
-                f"{where}: the smallest eigenvalue is {smallest:g}, which is no variance; clip it, or pass noise"
-            )
-        lead = () if size is None else (size,) if isinstance(size, int | np.integer) else tuple(size)
-        z: FloatArray = np.random.default_rng(rng).standard_normal((math.prod(lead), *self.grid, 1), self.dtype)
-        if z.size:
-            self._scale(z, lambda lam: np.sqrt(lam + s), where)
-            self._rotate(z, z, back=True)
-        return z.reshape(*lead, *self.grid)
-
-    def log_likelihood(self, y: ArrayLike, noise: float) -> float:
-        """The log-density of grids y under the normal distribution of mean 0 and covariance K + noise I.
-
-        .. math:: -\\tfrac12\\, y'(K + s I)^{-1} y - \\tfrac12 \\log\\det(K + s I) - \\tfrac{N}{2} \\log 2\\pi
-
-        Parameters
-        ----------
-        y : array_like (..., n_1, ..., n_d) of float32 or float64
-            Independent draws in front, whose log-densities are added.
-        noise : float
-
-        Returns
-        -------
-        float
-            Sums are in double precision.
-        """
-        where = f"{self._where}.log_likelihood"
-        t = self._rotate(self._grids(where, "y", y))
-        s = as_number(where, "noise", noise)
-        self._require_definite(where, s)
-        return float(-0.5 * (self._quadratic(t, s) + t.shape[0] * self._constant(self._logdet(s))))
-
-    def _constant(self, logdet: float) -> float:
-        return logdet + math.prod(self.grid) * math.log(2 * math.pi)
 
 
 class KroneckerEig(Eigenbasis):
@@ -398,13 +136,13 @@ class KroneckerEig(Eigenbasis):
         return low
 
     def _divide(self, t: FloatArray, noise: float) -> None:
-        _core.kron_spectral(self._values(t.dtype), noise, t, t, None)
+        _native.spectral(self._values(t.dtype), noise, t, t, None)
 
     def _logdet(self, noise: float) -> float:
-        return float(_core.kron_spectral(self._values(self.dtype), noise, None, None, None)[1])
+        return float(_native.spectral(self._values(self.dtype), noise, None, None, None)[1])
 
     def _quadratic(self, t: FloatArray, noise: float) -> float:
-        return float(_core.kron_spectral(self._values(t.dtype), noise, t, None, None)[0])
+        return float(_native.spectral(self._values(t.dtype), noise, t, None, None)[0])
 
     def _values(self, dtype: np.dtype[Any]) -> list[FloatArray]:
         return [w.astype(dtype, copy=False) for w in self.eigenvalues]
@@ -414,7 +152,7 @@ class KroneckerEig(Eigenbasis):
         t = self._rotate(self._grids(where, "y", y))
         s = as_number(where, "noise", noise)
         self._require_definite(where, s)
-        quadratic, logdet, _ = _core.kron_spectral(self._values(t.dtype), s, t, None, None)
+        quadratic, logdet, _ = _native.spectral(self._values(t.dtype), s, t, None, None)
         return float(-0.5 * (quadratic + t.shape[0] * self._constant(logdet)))
 
     log_likelihood.__doc__ = Eigenbasis.log_likelihood.__doc__
@@ -432,7 +170,8 @@ class KroneckerEig(Eigenbasis):
         derivative in a hyperparameter is the sum of G_i times dA_i/dtheta, entry by entry: the cost hardly depends on
         how many there are, and repeated eigenvalues are no trouble. In the noise it is (a.a - sum 1/(lam + s)) / 2.
 
-        The decomposition and this function need at most 8 vectors of N numbers together, the factors and y included.
+        The decomposition and this function need at most 8 vectors of N numbers together, the factors, y and the results
+        included: most where two axes of equal length make each matrix as large as the grid.
 
         Parameters
         ----------
@@ -454,24 +193,22 @@ class KroneckerEig(Eigenbasis):
         self._require_definite(where, s)
         batches, values = a.shape[0], self._values(a.dtype)
         weights = [np.empty(n) for n in self.grid]
-        quadratic, logdet, trace = _core.kron_spectral(values, s, a, a, weights)
+        quadratic, logdet, trace = _native.spectral(values, s, a, a, weights)
+        value = -0.5 * (quadratic + batches * self._constant(logdet))
+        slope = 0.5 * (_square(a) - batches * trace)
         gradients = []
         for i, q in enumerate(self._q):
-            n = self.grid[i]
-            inner = np.empty((n, n), a.dtype)
-            _core.kron_gram(a, None, values, i, inner)
-            inner.reshape(-1)[:: n + 1] -= batches * weights[i]
-            inner *= 0.5
-            if q is not None:
-                outer = np.empty_like(inner)
-                q = q.astype(a.dtype, copy=False)
-                _core.kron_matmul([q, q], inner.reshape(1, n, n, 1), outer.reshape(1, n, n, 1))
-                inner = outer
-            if columns and isinstance(self.factors[i], Toeplitz):
-                inner = np.array([(1 if k == 0 else 2) * np.trace(inner, k) for k in range(n)], a.dtype)
-            gradients.append(inner)
-        value = -0.5 * (quadratic + batches * self._constant(logdet))
-        return float(value), gradients, float(0.5 * (_square(a) - batches * trace))
+            n, w = self.grid[i], batches * weights[i]
+            if columns and q is not None and isinstance(self.factors[i], Toeplitz):
+                gradients.append(_column_gradient(a, values, i, q.astype(a.dtype, copy=False), w))
+                continue
+            g = np.empty((n, n), a.dtype)
+            _native.gram(a, None, values, i, g)
+            if i == len(self.grid) - 1:
+                del a  # where there are two axes, a matrix may be as large
+            _sandwich(g, None if q is None else q.astype(g.dtype, copy=False), w)
+            gradients.append(g)
+        return float(value), gradients, float(slope)
 
     def with_diag(self, d: ArrayLike) -> KroneckerDiagonal:
         """Q diag(d) Q' with free eigenvalues d (n_1, ..., n_d), a grid, in the place of Lambda.
@@ -484,17 +221,6 @@ class KroneckerEig(Eigenbasis):
             listed = ", ".join(map(str, self.grid))
             raise ValueError(f"{where}: d has shape {array.shape}; pass an array ({listed})")
         return KroneckerDiagonal(self._q, contiguous(array, np.result_type(array, self.dtype)))
-
-
-class KroneckerDiagonal(Eigenbasis):
-    """Q diag(D) Q', Q a Kronecker product of orthogonal matrices and D any grid; `KroneckerEig.with_diag` makes it."""
-
-    def __init__(self, q: Sequence[FloatArray | None], d: FloatArray) -> None:
-        super().__init__([None if a is None else a.astype(d.dtype, copy=False) for a in q], d.shape, d.dtype)
-        self.d = d
-
-    def _block(self, rows: slice) -> FloatArray:
-        return self.d.reshape(self._split)[rows]
 
 
 def _outer(vectors: Sequence[FloatArray], dtype: np.dtype[Any]) -> FloatArray:
@@ -510,5 +236,48 @@ def _square(a: FloatArray) -> float:
     flat = a.reshape(-1)
     return math.fsum(
         float(np.dot(part, part))
-        for part in (flat[i : i + _BLOCK].astype(np.float64, copy=False) for i in range(0, flat.size, _BLOCK))
+        for part in (flat[i : i + BLOCK].astype(np.float64, copy=False) for i in range(0, flat.size, BLOCK))
     )
+
+
+def _sandwich(g: FloatArray, q: FloatArray | None, w: FloatArray) -> None:
+    """Q (g - diag w) Q'/2 in the place of g."""
+    n = len(g)
+    g.reshape(-1)[:: n + 1] -= w
+    g *= 0.5
+    if q is not None:
+        _native.matmul([q, q], g.reshape(1, n, n, 1), g.reshape(1, n, n, 1))
+
+
+def _column_gradient(a: FloatArray, values: list[FloatArray], i: int, q: FloatArray, w: FloatArray) -> FloatArray:
+    """Sums of G_i along its diagonals k and -k.
+
+    They see only what stays as it is when both indices are turned around, and there eigenvectors meet those of their
+    own parity alone: two problems of half the size.
+    """
+    n = len(q)
+    half = n // 2
+    parity = np.einsum("jk,jk->k", q[:half], q[: n - half - 1 : -1])
+    column = np.zeros(n, q.dtype)
+    for even in (True, False):
+        chosen = np.flatnonzero(parity >= 0 if even else parity < 0)
+        if not len(chosen):
+            continue
+        g = np.empty((len(chosen), len(chosen)), a.dtype)
+        _native.gram(np.take(a, chosen, axis=i + 1), None, values, i, g)
+        _sandwich(g, None, w[chosen])
+        rows = n - half if even else half
+        top = np.ascontiguousarray(q[:rows, chosen])
+        block = np.empty((rows, rows), a.dtype)
+        _native.matmul([top, top], g.reshape(1, *g.shape, 1), block.reshape(1, rows, rows, 1))
+        # The four corners of Q_i g Q_i' are this block and its mirror images; a middle row is in the even block alone.
+        corner, sign = block[:half, :half], 1 if even else -1
+        for k in range(half):
+            column[k] += (2 if k == 0 else 4) * np.trace(corner, k)
+        mirrored = corner[:, ::-1]  # [i, j] of it is [i, n - half + j] of the whole
+        for k in range(n - 2 * half + 1, n):
+            column[k] += 2 * sign * np.trace(mirrored, k - (n - half))
+        if rows > half:
+            column[0] += block[half, half]
+            column[half:0:-1] += 4 * block[half, :half]
+    return column

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import _core
+from . import _native
 from ._check import FloatArray
 from ._eig import KroneckerEig
-from ._factors import Factor, Matern
+from ._factors import Factor
+from ._structured import Matern
 
 __all__ = ["DenseSystem", "ExactSystem", "SchurSystem", "SeparableSystem", "StateSpaceSystem"]
 
@@ -181,14 +182,14 @@ class StateSpaceSystem:
         n = len(x)
         s = np.full(n, noise) if noise_grid is None else noise_grid[self.cells].astype(np.float64)
         self.d, self.w = np.empty(n), np.empty((n, len(self.h)))
-        _core.kron_statespace_factor(self.transitions, cov, self.h, s, self.d, self.w)
+        _native.statespace_factor(self.transitions, cov, self.h, s, self.d, self.w)
         if not (self.d > 0).all():
             raise ValueError(f"{_WHERE}: the matrix is not positive definite to rounding; pass more noise")
 
     def solve(self, y: FloatArray) -> FloatArray:
         b = np.ascontiguousarray(y[:, self.cells, None], np.float64)
         solution = np.empty_like(b)
-        _core.kron_statespace_solve(self.transitions, self.h, self.d, self.w, b, solution, "full")
+        _native.statespace_solve(self.transitions, self.h, self.d, self.w, b, solution, "full")
         x = np.zeros_like(y)
         x[:, self.cells] = solution[:, :, 0]
         return x

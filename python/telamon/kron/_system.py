@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._basis import Eigenbasis
 from ._cg import CGResult, norms, warn_unconverged
 from ._check import FloatArray, as_float, as_grid, as_number, as_whole, product_text
-from ._eig import Eigenbasis, KroneckerEig
+from ._eig import KroneckerEig
 from ._exact import DenseSystem, ExactSystem, SchurSystem, SeparableSystem, StateSpaceSystem
-from ._factors import Factor, Matern, as_factors, require_symmetric
+from ._factors import Factor, as_factors, require_symmetric
 from ._iterative import IterativeSystem
+from ._noise import as_mask, as_noise
 from ._operator import KroneckerOperator
 from ._slq import LogDeterminant
+from ._structured import Matern
 
 __all__ = ["KroneckerSystem"]
 
@@ -97,9 +100,9 @@ class KroneckerSystem:
         require_symmetric(where, self.factors)
         self.grid = tuple(factor.shape[0] for factor in self.factors)
         self.dtype = np.result_type(*(factor.dtype for factor in self.factors))
-        self.mask = _as_mask(where, mask, self.grid)
+        self.mask = as_mask(where, mask, self.grid)
         self.observed = math.prod(self.grid) if self.mask is None else int(self.mask.sum())
-        self.noise = _as_noise(where, noise, self.grid, self.mask)
+        self.noise = as_noise(where, noise, self.grid, self.mask)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -358,50 +361,3 @@ class KroneckerSystem:
         determinant = self.logdet(probes=probes, steps=steps, seed=seed)
         value = -0.5 * (quadratic + len(rows) * (determinant.value + self.observed * math.log(2 * math.pi)))
         return LogDeterminant(value, 0.5 * len(rows) * determinant.standard_error)
-
-
-def _as_mask(where: str, mask: ArrayLike | None, grid: tuple[int, ...]) -> FloatArray | None:
-    if mask is None:
-        return None
-    array = np.asarray(mask)
-    if array.dtype != np.bool_:
-        raise TypeError(f"{where}: mask has dtype {array.dtype}; pass booleans, True where observed")
-    if array.shape != grid:
-        raise ValueError(f"{where}: mask has shape {array.shape}, the factors span {product_text(grid)}; pass {grid}")
-    if not array.any():
-        raise ValueError(f"{where}: mask is False everywhere; pass True where observed")
-    return None if array.all() else np.ascontiguousarray(array)
-
-
-def _as_noise(
-    where: str, noise: Any, grid: tuple[int, ...], mask: FloatArray | None
-) -> float | tuple[FloatArray, ...] | FloatArray:
-    if isinstance(noise, tuple):
-        vectors = tuple(as_float(where, f"noise[{i}]", part) for i, part in enumerate(noise))
-        if tuple(vector.shape for vector in vectors) != tuple((n,) for n in grid):
-            shapes = ", ".join(str(vector.shape) for vector in vectors)
-            raise ValueError(f"{where}: noise has vectors of shapes {shapes}; pass one for each axis of {grid}")
-        _require_positive(where, *vectors)
-        return vectors
-    if isinstance(noise, list):
-        raise TypeError(f"{where}: noise is a list; pass a tuple of vectors, or an array like the grid")
-    if np.ndim(noise) == 0:
-        return as_number(where, "noise", noise, positive=True)
-    array = as_float(where, "noise", noise)
-    if array.shape != grid:
-        raise ValueError(
-            f"{where}: noise has shape {array.shape}, the factors span {product_text(grid)}; pass a number, "
-            f"an array {grid}, or a tuple of a vector for each axis"
-        )
-    seen = array if mask is None else array[mask]
-    _require_positive(where, seen)
-    if seen.min() == seen.max():
-        return float(seen.flat[0])
-    return np.ascontiguousarray(array if mask is None else np.where(mask, array, array.dtype.type(1)))
-
-
-def _require_positive(where: str, *arrays: FloatArray) -> None:
-    for array in arrays:
-        if not (np.isfinite(array).all() and (array > 0).all()):
-            worst = array.min() if np.isfinite(array).all() else "not finite"
-            raise ValueError(f"{where}: noise is {worst} somewhere; pass variances, finite and positive")
