@@ -184,17 +184,24 @@ class plan {
       return;
     }
     if (total(size) == 0) return;
-    // Square stages work in place. Each other one changes between out and work, so that the last one ends in out.
+    // Square stages work in place. Each other one changes between out and work, so that the last one ends in out; an
+    // intermediate that is larger than the result takes the place of out.
     std::size_t changes = 0;
     for (const stage<T>& s : stages) changes += s.square() ? 0 : 1;
     std::unique_ptr<T[]> work(changes > 1 || (changes == 1 && stages.front().square()) ? new T[largest] : nullptr);
+    const std::size_t result = total(size);
+    std::unique_ptr<T[]> larger;
     for (std::size_t i = 0; i < size.size(); ++i) size[i] = axes_[i].columns;
     const T* from = x;
     for (std::size_t i = 0; i < stages.size();) {
       const std::size_t end = run_end(stages, i, size);
       if (!stages[i].square()) --changes;
-      T* const to = changes % 2 == 0 ? out : work.get();
       const std::size_t elements = total(size);
+      T* to = changes % 2 == 0 ? out : work.get();
+      if (to == out && elements / stages[i].columns() * stages[i].rows() > result) {
+        if (!larger) larger.reset(new T[largest]);
+        to = larger.get();
+      }
       if (end - i > 1) {
         const std::size_t slab = slab_of(stages, i, end);
         apply_slabs(&stages[i], &stages[i] + (end - i), from, to, elements / slab, slab);
