@@ -83,8 +83,8 @@ def spectral(
     shift = float(noise.detach())
     _check_definite(values, shift)
     views = None if weights is None else [w.numpy() for w in weights]
-    grids = [None if t is None else numpy_view(t) for t in (b, out)]
-    numbers = _native.spectral([numpy_view(v) for v in values], shift, *grids, views)
+    from_b, to = (None if t is None else numpy_view(t) for t in (b, out))
+    numbers = _native.spectral([numpy_view(v) for v in values], shift, from_b, to, views)
     return torch.tensor(numbers, dtype=torch.float64)
 
 
