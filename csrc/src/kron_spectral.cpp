@@ -174,8 +174,9 @@ spectral_sums any_spectral(span<const span<const T>> values, double noise, const
     return result;
   }
   const std::vector<double> t = outer(values, split, values.size()), p = outer(values, 0, split);
+  const std::size_t width = std::max<std::size_t>(1, n * batch * columns);  // an empty batch has sums, too
   const std::size_t per_block =
-      std::max({std::size_t(1), (rows + most_blocks - 1) / most_blocks, block_elements / (n * batch * columns)});
+      std::max({std::size_t(1), (rows + most_blocks - 1) / most_blocks, block_elements / width});
   const std::size_t blocks = (rows + per_block - 1) / per_block;
   std::vector<double> own(rows), u(blocks * n);
   std::vector<spectral_sums> sums(blocks);
