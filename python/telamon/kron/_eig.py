@@ -19,6 +19,8 @@ from ._structured import Toeplitz
 
 __all__ = ["Clipped", "ClippingWarning", "KroneckerEig"]
 
+_HALVES_FROM = 100  # points; for shorter axes, to sort the eigenvectors by parity costs more than it saves
+
 
 class ClippingWarning(UserWarning):
     """A factor has negative eigenvalues that rounding does not explain; they were set to zero."""
@@ -199,7 +201,8 @@ class KroneckerEig(Eigenbasis):
         gradients = []
         for i, q in enumerate(self._q):
             n, w = self.grid[i], batches * weights[i]
-            if columns and q is not None and isinstance(self.factors[i], Toeplitz):
+            in_column = columns and isinstance(self.factors[i], Toeplitz)
+            if in_column and q is not None and n >= _HALVES_FROM:
                 gradients.append(_column_gradient(a, values, i, q.astype(a.dtype, copy=False), w))
                 continue
             g = np.empty((n, n), a.dtype)
@@ -207,7 +210,7 @@ class KroneckerEig(Eigenbasis):
             if i == len(self.grid) - 1:
                 del a  # where there are two axes, a matrix may be as large
             _sandwich(g, None if q is None else q.astype(g.dtype, copy=False), w)
-            gradients.append(g)
+            gradients.append(_diagonal_sums(g) if in_column else g)
         return float(value), gradients, float(slope)
 
     def with_diag(self, d: ArrayLike) -> KroneckerDiagonal:
@@ -247,6 +250,11 @@ def _sandwich(g: FloatArray, q: FloatArray | None, w: FloatArray) -> None:
     g *= 0.5
     if q is not None:
         _native.matmul([q, q], g.reshape(1, n, n, 1), g.reshape(1, n, n, 1))
+
+
+def _diagonal_sums(g: FloatArray) -> FloatArray:
+    """Of the diagonals k and -k together, for a symmetric matrix."""
+    return np.array([(1 if k == 0 else 2) * np.trace(g, k) for k in range(len(g))], g.dtype)
 
 
 def _column_gradient(a: FloatArray, values: list[FloatArray], i: int, q: FloatArray, w: FloatArray) -> FloatArray:
