@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kron import _native
+from .. import _core
 from ._operators import numpy_view
 
 
@@ -44,7 +44,7 @@ def matmul(factors: Sequence[Tensor], axes: Sequence[int], x: Tensor) -> Tensor:
         x, kernels = x.contiguous(), _device(x)
         if kernels is None:
             views = [None if a is None else numpy_view(a) for a in full]
-            _native.matmul(views, numpy_view(x), out.numpy())
+            _core.kron_matmul(views, numpy_view(x), out.numpy())
         else:
             kernels.matmul(full, x, out)
     return out
@@ -59,7 +59,7 @@ def gram(x: Tensor, y: Tensor | None, scales: Sequence[Tensor] | None, axis: int
     x, y, kernels = x.contiguous(), None if y is None else y.contiguous(), _device(x)
     if kernels is None:
         views = None if scales is None else [numpy_view(s) for s in scales]
-        _native.gram(numpy_view(x), None if y is None else numpy_view(y), views, axis, out.numpy())
+        _core.kron_gram(numpy_view(x), None if y is None else numpy_view(y), views, axis, out.numpy())
     else:
         kernels.gram(x, y, scales, axis, out)
     return out
@@ -76,6 +76,8 @@ def spectral(
 
     out = b/(lam + noise) may be b itself; weights[i][k], in float64, sums Lam_-i/(lam + noise) over the other axes.
     """
+    if b is not None and not b.numel():
+        b = out = None
     kernels = _device(noise)
     if kernels is not None:  # which does not look at values, since that would mean to wait: NaN says it
         sums: Tensor = kernels.spectral(values, noise, b, out, weights)
@@ -84,7 +86,7 @@ def spectral(
     _check_definite(values, shift)
     views = None if weights is None else [w.numpy() for w in weights]
     from_b, to = (None if t is None else numpy_view(t) for t in (b, out))
-    numbers = _native.spectral([numpy_view(v) for v in values], shift, from_b, to, views)
+    numbers = _core.kron_spectral([numpy_view(v) for v in values], shift, from_b, to, views)
     return torch.tensor(numbers, dtype=torch.float64)
 
 
@@ -111,5 +113,5 @@ def eigh(a: Tensor) -> tuple[Tensor, Tensor]:
         decomposed: tuple[Tensor, Tensor] = kernels.eigh(a)
         return decomposed
     w, q = a.new_empty(n), a.new_empty(n, n)
-    _native.eigh(numpy_view(a.contiguous()), w.numpy(), q.numpy())
+    _core.kron_eigh(numpy_view(a.contiguous()), w.numpy(), q.numpy())
     return w, q
