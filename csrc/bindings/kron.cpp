@@ -18,33 +18,6 @@ namespace py = pybind11;
 namespace telamon::bindings {
 namespace {
 
-using sizes = std::vector<std::size_t>;
-
-sizes shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
-
-std::size_t product(const sizes& s) {
-  std::size_t n = 1;
-  for (std::size_t k : s) n *= k;
-  return n;
-}
-
-template <class T>
-void check_array(const py::array& a, const sizes& shape, const char* name) {
-  check(py::isinstance<py::array_t<T>>(a), std::string(name) + " has another dtype than the others");
-  check(shape_of(a) == shape, std::string(name) + " has a wrong shape");
-  check(a.flags() & py::array::c_style, std::string(name) + " is not contiguous");
-}
-template <class T>
-const T* input(const py::array& a, const sizes& shape, const char* name) {
-  check_array<T>(a, shape, name);
-  return static_cast<const T*>(a.data());
-}
-template <class T>
-T* output(py::array& a, const sizes& shape, const char* name) {
-  check_array<T>(a, shape, name);
-  return static_cast<T*>(a.mutable_data());
-}
-
 // (batch, n_1, ..., n_d, columns)
 struct grid {
   sizes shape;

@@ -194,7 +194,7 @@ class plan {
     for (std::size_t i = 0; i < size.size(); ++i) size[i] = axes_[i].columns;
     const T* from = x;
     for (std::size_t i = 0; i < stages.size();) {
-      const std::size_t end = run_end(stages, i, size);
+      const std::size_t end = run_end(stages, i);
       if (!stages[i].square()) --changes;
       const std::size_t elements = total(size);
       T* to = changes % 2 == 0 ? out : work.get();
@@ -252,7 +252,7 @@ class plan {
     return slab;
   }
   // Stages from i on that share a pass.
-  std::size_t run_end(const std::vector<stage<T>>& stages, std::size_t i, const std::vector<std::size_t>&) const {
+  std::size_t run_end(const std::vector<stage<T>>& stages, std::size_t i) const {
     std::size_t end = i;
     while (end < stages.size() && stages[end].square() && stages[end].own() &&
            slab_of(stages, i, end + 1) * sizeof(T) <= slab_bytes) {

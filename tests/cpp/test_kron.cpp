@@ -75,6 +75,7 @@ TEST_CASE_TEMPLATE("kron: products along axes are those with the dense matrix", 
                                                           {large, identity, small},
                                                           {rectangular, transposed},
                                                           {transposed, small, rectangular},
+                                                          {rectangular, rectangular, rectangular},
                                                           {identity, identity}};
     for (const auto& factors : cases) {
       std::size_t rows = 1, columns = 1;
