@@ -17,6 +17,7 @@ __all__ = ["DenseSystem", "ExactSystem", "SchurSystem", "SeparableSystem", "Stat
 
 _WHERE = "telamon.kron.KroneckerSystem"
 _PANEL = 128  # columns of a triangular matrix at a time
+_ELEMENTS = 1 << 22  # numbers of a panel of eigenvectors, 32 MB
 
 
 class ExactSystem(Protocol):
@@ -137,10 +138,10 @@ class SchurSystem:
     def _add(
         self, block: FloatArray, head: FloatArray, parts: list[FloatArray], lam: FloatArray, values: list[FloatArray]
     ) -> None:
-        """block += V'V over all indices of `parts`, times what earlier axes have made; V stays below 32 MB."""
+        """block += V'V over all indices of `parts`, times what earlier axes have made; V is made in panels."""
         m = len(block)
         size = math.prod(len(part) for part in parts)
-        if len(parts) > 1 and size * m > 1 << 22:
+        if len(parts) > 1 and size * m > _ELEMENTS:
             for row, value in zip(parts[0], values[0], strict=True):
                 self._add(block, head * row, parts[1:], lam * value, values[1:])
             return
