@@ -16,6 +16,7 @@ from ._slq import LogDeterminant, logdet_of_rows
 __all__ = ["IterativeSystem"]
 
 _TRIAL = 40  # iterations of each way before one is dropped; noise of spread 10 has its solution by then
+_POLISH = 10  # iterations at most that take away what rounding has left
 
 
 class _Dual:
@@ -150,42 +151,43 @@ class IterativeSystem:
         lengths = norms(y)
         goal = tolerance * lengths
         x, r = np.zeros_like(y), y.copy()
-        iterations, last = 0, np.full(len(y), np.inf)
+        iterations, last, polished = 0, np.full(len(y), np.inf), True
         while True:
             true = norms(r)
             relative = np.divide(true, lengths, out=true.copy(), where=lengths > 0)
-            open_rows = true > goal
-            if not open_rows.any() or iterations >= limit:
+            behind = true > goal
+            if not behind.any() or iterations >= limit:
                 return x, iterations, relative, ""
-            if (true > 0.5 * last)[open_rows].any():
+            stuck = bool((true > 0.5 * last)[behind].any())
+            if stuck and not polished:
                 return x, iterations, relative, "rounding allows no smaller residual, since the noise is so small"
-            last = true
-            correction, count = self._correction(r, goal, limit - iterations)
+            first, last = iterations == 0, true
+            # What rounding leaves of a solution in the eigenbasis is W times the error of f, amplified by large
+            # eigenvalues, which the preconditioner of the way in x takes away at once.
+            polished = not first and self.way != "primal" and not (polished and stuck)
+            correction, count = self._correction(r, goal, limit - iterations, polished)
             x += correction
             iterations += count
             r = y - self.matmul(x)
 
-    def _correction(self, r: FloatArray, goal: FloatArray, limit: int) -> tuple[FloatArray, int]:
+    def _correction(self, r: FloatArray, goal: FloatArray, limit: int, polish: bool) -> tuple[FloatArray, int]:
         """M^-1 r, nearly, and the iterations spent."""
         target = np.where(goal > 0, 0.9 * goal, np.inf)  # a zero right-hand side has its solution
-        if self.way is not None:
-            run = self._run(self.way, r)
-            _advance(run, target, limit)
-            return run.solution(), run.cg.iterations
-        first = self._first
+        first = "primal" if polish else self.way or self._first
         run = self._run(first, r)
-        if not _advance(run, target, min(_TRIAL, limit)):
-            rival = self._run("primal" if first == "dual" else "dual", r)
+        if polish or self.way is not None:
+            _advance(run, target, min(_POLISH, limit) if polish else limit)
+        elif not _advance(run, target, min(_TRIAL, limit)):
+            second = "primal" if first == "dual" else "dual"
+            rival = self._run(second, r)
             _advance(rival, target, min(_TRIAL, limit - run.cg.iterations))
-            spent = run.cg.iterations + rival.cg.iterations
+            self.way, lost = first, rival
             if _remaining(rival, target) < _remaining(run, target):
-                run, self.way = rival, "primal" if first == "dual" else "dual"
-            else:
-                self.way = first
-            del rival
-            before = run.cg.iterations
-            _advance(run, target, limit - spent)
-            return run.solution(), spent + run.cg.iterations - before
+                self.way, run, lost = second, rival, run
+            spent = lost.cg.iterations
+            del rival, lost
+            _advance(run, target, limit - spent - run.cg.iterations)
+            return run.solution(), spent + run.cg.iterations
         return run.solution(), run.cg.iterations
 
     def logdet(self, where: str, probes: int, steps: int, seed: Any) -> LogDeterminant:
