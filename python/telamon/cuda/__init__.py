@@ -1,4 +1,4 @@
-"""`telamon.special` and `telamon.so3` on NVIDIA GPUs.
+"""`telamon.special`, `telamon.so3` and `telamon.kron` on NVIDIA GPUs.
 
 The functions of `telamon.special` take CuPy arrays, torch CUDA tensors, or any object with
 ``__cuda_array_interface__`` (Numba's device arrays), broadcast them, and return the same kind of array. Everything
@@ -17,11 +17,19 @@ call with new degrees uploads tables, and waits for that: let one go before a CU
     >>> x = cupy.random.standard_normal((10000, 16, 64), dtype="float32")     # degrees 0 to 3, 64 channels
     >>> telamon.cuda.gaunt_product(x, x)
 
+Of `telamon.kron`, `kron_matmul`, `kron_eigh`, `kron_solve`, `kron_logdet` and `kron_log_likelihood` take such arrays,
+and for tensors have the gradients of `telamon.torch`. They call cuBLAS and cuSOLVER, which come with PyTorch and CuPy
+or by ``pip install nvidia-cublas nvidia-cusolver``, and are loaded by the first call.
+
+    >>> k = cupy.exp(-cupy.linspace(-1, 1, 1000)[:, None] ** 2 * cupy.ones(1000))
+    >>> telamon.cuda.kron_matmul([k, k], cupy.random.standard_normal((1000, 1000)))
+
 The kernels are in libtelamon_cuda, which is there when telamon was built with ``-C cmake.define.TELAMON_CUDA=ON``. The
 environment variable ``TELAMON_CUDA_LIBRARY`` names another file.
 """
 
-from . import _so3, _special
+from . import _kron, _so3, _special
+from ._kron import *  # noqa: F403
 from ._library import is_available
 from ._so3 import *  # noqa: F403
 
@@ -30,4 +38,4 @@ from ._so3 import so3_conv, so3_harmonics, so3_monomial, so3_product, so3_rotate
 from ._special import *  # noqa: F403
 from ._special import launch as launch
 
-__all__ = [*_special.__all__, *_so3.__all__, "is_available"]
+__all__ = [*_special.__all__, *_so3.__all__, *_kron.__all__, "is_available"]
