@@ -176,12 +176,9 @@ def test_too_few_steps_say_so():
 
 # ---- dask
 
-dask = pytest.importorskip("dask")
-
 
 def test_dask_products():
-    import dask.array as da
-
+    da = pytest.importorskip("dask.array")
     rng = generator(7)
     x = rng.standard_normal((3, 12, 10, 8))
     factors = [rng.standard_normal((5, 12)), kron.Identity(10), kron.Toeplitz(rng.standard_normal(8))]
@@ -202,8 +199,7 @@ def test_dask_products():
 
 
 def test_dask_tasks_are_one_rechunk_and_one_map_an_axis():
-    import dask.array as da
-
+    da = pytest.importorskip("dask.array")
     array = da.ones((40, 40, 40), chunks=(40, 20, 20))
     lazy = kron.dask_matmul([np.eye(40)] * 3, array, chunk_bytes=200_000)
     layers = list(lazy.dask.layers)
@@ -212,8 +208,7 @@ def test_dask_tasks_are_one_rechunk_and_one_map_an_axis():
 
 
 def test_dask_on_a_cluster():
-    import dask.array as da
-
+    da = pytest.importorskip("dask.array")
     distributed = pytest.importorskip("distributed")
     rng = generator(8)
     x = rng.standard_normal((20, 30, 10))

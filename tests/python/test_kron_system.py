@@ -174,6 +174,43 @@ def test_a_long_axis_in_state_space():
     assert np.isfinite(system.logdet().value)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_long_axis_among_others(place, monkeypatch):
+    monkeypatch.setattr(_system, "_LONG", 8)
+    long = Matern(axis(9, "random"), 2.5, 0.2, 1.7)
+    factors = [covariance(4), covariance(5, "rbf")]  # the latter of no full rank
+    factors.insert(place, long)
+    _, _, matrix = problem(factors, "number", "none")
+    system = KroneckerSystem(factors, 0.1)
+    check_solution(system, matrix, None, exact=True, rtol=1e-11)
+    value, error = system.logdet()
+    assert error == 0
+    assert abs(value - np.linalg.slogdet(matrix)[1]) <= 1e-10 * len(matrix)
+    assert system._eig is None
+    y = generator(3).standard_normal(system.grid)
+    assert KroneckerSystem(KroneckerEig(factors), 0.1).log_likelihood(y).value == pytest.approx(
+        system.log_likelihood(y).value, rel=1e-11
+    )
+
+
+@every_mask
+@every_noise
+@pytest.mark.parametrize("name", FACTORS)
+def test_exact_ways_need_no_refinement(name, noise_kind, mask_kind):
+    # What is accurate at the first attempt: 100 roundings times the condition number.
+    factors = FACTORS[name]()
+    noise, mask, matrix = problem(factors, noise_kind, mask_kind)
+    system = KroneckerSystem(factors, noise, mask)
+    ways = [system._exact] + ([system._schur] if system._schur_exists else [])
+    y = generator(13).standard_normal(system.grid).ravel()
+    seen = slice(None) if mask is None else mask.ravel()
+    y[slice(0, 0) if mask is None else ~mask.ravel()] = 0
+    want = np.linalg.solve(matrix, y[seen])
+    for way in ways:
+        x = way.solve(y[None])[0][seen]
+        assert np.linalg.norm(x - want) <= 100 * eps(np.float64) * np.linalg.cond(matrix) * np.linalg.norm(want)
+
+
 # ---- the rows of the design
 
 

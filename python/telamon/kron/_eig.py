@@ -127,7 +127,7 @@ class KroneckerEig(Eigenbasis):
         while size < columns:
             axis -= 1
             size *= self.grid[axis]
-        head, tail = _outer(self.eigenvalues[:axis], self.dtype), _outer(self.eigenvalues[axis:], self.dtype)
+        head, tail = outer(self.eigenvalues[:axis], self.dtype), outer(self.eigenvalues[axis:], self.dtype)
         return np.multiply.outer(head[rows], tail) if total > 1 else head[:, None] * tail
 
     def _smallest(self) -> float:
@@ -226,7 +226,7 @@ class KroneckerEig(Eigenbasis):
         return KroneckerDiagonal(self._q, contiguous(array, np.result_type(array, self.dtype)))
 
 
-def _outer(vectors: Sequence[FloatArray], dtype: np.dtype[Any]) -> FloatArray:
+def outer(vectors: Sequence[FloatArray], dtype: Any) -> FloatArray:
     """The outer product, flat."""
     result = np.ones(1, dtype)
     for vector in vectors:

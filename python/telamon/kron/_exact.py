@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
 from . import _native
 from ._check import FloatArray
-from ._eig import KroneckerEig
-from ._factors import Factor
+from ._eig import KroneckerEig, outer
+from ._factors import Factor, Identity
 from ._structured import Matern
 
-__all__ = ["DenseSystem", "ExactSystem", "SchurSystem", "SeparableSystem", "StateSpaceSystem"]
+__all__ = ["DenseSystem", "ExactSystem", "LongAxisSystem", "SchurSystem", "SeparableSystem", "StateSpaceSystem"]
 
 _WHERE = "telamon.kron.KroneckerSystem"
 _PANEL = 128  # columns of a triangular matrix at a time
@@ -197,3 +198,42 @@ class StateSpaceSystem:
 
     def logdet(self) -> float:
         return float(np.log(self.d).sum())
+
+
+class LongAxisSystem:
+    """All observed, noise a number, and one axis, with a Matern covariance, too long to decompose.
+
+    In the other axes' eigenbasis the matrix falls apart into lam_j A + noise, one for each of their eigenvalues, which
+    the Kalman filter solves.
+    """
+
+    def __init__(self, factors: tuple[Factor, ...], noise: float, axis: int) -> None:
+        factor = factors[axis]
+        assert isinstance(factor, Matern)
+        others = [Identity(f.shape[0]) if i == axis else f for i, f in enumerate(factors)]
+        self.eig, self.noise, self.axis = KroneckerEig(others), noise, axis
+        x = factor.x.astype(np.float64, copy=False)
+        self.transitions, self.cov, self.h = Matern(x, factor.nu, factor.lengthscale, factor.variance).statespace
+        head, tail = self.eig.eigenvalues[:axis], self.eig.eigenvalues[axis + 1 :]
+        self.lam = np.multiply.outer(outer(head, np.float64), outer(tail, np.float64))
+
+    def _filters(self) -> Iterator[tuple[int, int, FloatArray, FloatArray]]:
+        n = len(self.transitions)
+        s, d, w = np.full(n, self.noise), np.empty(n), np.empty((n, len(self.h)))
+        for (i, j), lam in np.ndenumerate(self.lam):
+            _native.statespace_factor(self.transitions, lam * self.cov, self.h, s, d, w)
+            yield i, j, d, w
+
+    def solve(self, y: FloatArray) -> FloatArray:
+        left, right = self.lam.shape
+        x = self.eig._rotate(y.reshape(len(y), *self.eig.grid, 1))
+        lines = x.reshape(len(y), left, -1, right)
+        for i, j, d, w in self._filters():
+            b = np.ascontiguousarray(lines[:, i, :, j, None], np.float64)
+            solution = np.empty_like(b)
+            _native.statespace_solve(self.transitions, self.h, d, w, b, solution, "full")
+            lines[:, i, :, j] = solution[..., 0]
+        return self.eig._rotate(x, x, back=True).reshape(y.shape)
+
+    def logdet(self) -> float:
+        return math.fsum(float(np.log(d).sum()) for _, _, d, _ in self._filters())

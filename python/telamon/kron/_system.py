@@ -13,7 +13,7 @@ from ._basis import Eigenbasis
 from ._cg import CGResult, norms, warn_unconverged
 from ._check import FloatArray, as_float, as_grid, as_number, as_whole, product_text
 from ._eig import KroneckerEig
-from ._exact import DenseSystem, ExactSystem, SchurSystem, SeparableSystem, StateSpaceSystem
+from ._exact import DenseSystem, ExactSystem, LongAxisSystem, SchurSystem, SeparableSystem, StateSpaceSystem
 from ._factors import Factor, as_factors, require_symmetric
 from ._iterative import IterativeSystem
 from ._noise import as_mask, as_noise
@@ -25,6 +25,7 @@ __all__ = ["KroneckerSystem"]
 
 _SMALL = 2000  # unknowns that a dense Cholesky decomposition deals with in a blink
 _FEW = 2000  # missing cells, at most, of an exact Schur complement
+_LONG = 2000  # points of an axis from which the Kalman filter is faster than an eigen-decomposition
 _SCHUR_WORK = 1e12  # and multiplications for it, half a minute on one core
 
 METHODS = ("auto", "exact", "cg")
@@ -38,6 +39,8 @@ class KroneckerSystem:
     with P the restriction to the observed cells. What is done, in this order:
 
     - one axis with a `Matern` factor: the Kalman filter, exact and O(N), any noise and mask;
+    - all observed, noise a number, one long axis (above 2000) with a `Matern` factor: the filter for each eigenvalue of
+      the other axes;
     - all observed, noise a number or separable: the eigen-decomposition, exact;
     - at most 2000 observed: a dense Cholesky decomposition, exact;
     - few missing, noise a number or separable: the Schur complement of the missing cells, exact;
@@ -198,6 +201,10 @@ class KroneckerSystem:
         """The exact way, where there is one that costs no more than conjugate gradients do."""
         if len(self.factors) == 1 and isinstance(self.factors[0], Matern):
             return StateSpaceSystem(self.factors[0], self._noise_grid, self.noise, self.mask)
+        if self.mask is None and isinstance(self.noise, float) and self._eig is None:
+            long = [i for i, f in enumerate(self.factors) if isinstance(f, Matern) and f.shape[0] > _LONG]
+            if len(long) == 1:
+                return LongAxisSystem(self.factors, self.noise, long[0])
         if self.mask is None and not isinstance(self.noise, np.ndarray):
             return self._separable
         if self.observed <= _SMALL:
