@@ -37,7 +37,7 @@ class GridGP(BaseEstimator):
         default Matern's with nu = 5/2 and a tenth of the axis as length scale.
     noise : float, optional
         s at the start: the variance of the noise, or the factor of the variances given to `fit`. By default a tenth of
-        the data's variance, or 1.
+        the data's variance, or 1. If free it stays above a millionth of that variance, or below that where it starts.
     mean : {"zero", "constant"}
         m: none, or the constant that maximises the likelihood.
     fixed_noise : bool, optional
@@ -282,7 +282,7 @@ class GridGP(BaseEstimator):
     def _maximise(self, theta: Array, axes: list[Array], data: Problem) -> None:
         bounds = [_optimize.default_bounds(kernel, x) for kernel, x in zip(self._template, axes, strict=True)]
         if self._free_noise:
-            low, high = 1e-9 * data.variance, 1e2 * data.variance
+            low, high = 1e-6 * data.variance, 1e2 * data.variance
             low, high = (low, high) if data.noise is None and data.scales is None else (1e-6, 1e6)
             bounds.append(np.log([[min(low, self.noise_), max(high, self.noise_)]]))
 

@@ -16,7 +16,7 @@ from ._base import Kernel
 from ._compose import Product, Sum
 
 #: How far a hyperparameter may move where nothing is known, as a logarithm or in units of its own.
-_REACH = math.log(1e6)
+_REACH = math.log(1e4)
 #: How far restarts begin from the first start.
 _SPREAD = 1.5
 
@@ -113,6 +113,66 @@ class Optimum(NamedTuple):
 Objective = Callable[[Array], tuple[float, float, Array, bool]]
 
 
+class _Ascent:
+    """L-BFGS-B from one start. Its result is the best point seen, which need not be the last one of a line search."""
+
+    def __init__(self, objective: Objective, bounds: Array, scale: float, report: Callable[[int, float], None]) -> None:
+        self.objective, self.bounds, self.scale, self.report = objective, bounds, scale, report
+        self.iterations = self.evaluations = 0
+        self.value, self.error, self.settled = -math.inf, 0.0, True
+        self.theta = self.gradient = np.zeros(len(bounds))
+
+    def _negative(self, theta: Array) -> tuple[float, Array]:
+        self.evaluations += 1
+        value, error, gradient, settled = self.objective(theta)
+        if value > self.value:
+            self.value, self.error, self.settled = value, error, settled
+            self.theta, self.gradient = theta.copy(), gradient
+        return -value / self.scale, -gradient / self.scale
+
+    def _count(self, _: Array) -> None:
+        self.iterations += 1
+        self.report(self.iterations, self.value / self.scale)
+
+    def _minimize(self, start: Array, max_iter: int, tol: float) -> Any:
+        from scipy import optimize
+
+        # no slope above tol; or, as values have a square's precision, no gain worth mention
+        options = {"maxiter": max_iter, "gtol": tol, "ftol": 1e-3 * tol**1.5, "maxcor": 20}
+        return optimize.minimize(
+            self._negative,
+            start,
+            method="L-BFGS-B",
+            jac=True,
+            bounds=self.bounds,
+            options=options,
+            callback=self._count,
+        )
+
+    def run(self, start: Array, max_iter: int, tol: float) -> tuple[bool, str]:
+        """Whether it converged, and what there is to say."""
+        result = self._minimize(start, max_iter, tol)
+        if not result.success and self.iterations < max_iter:
+            # the line search failed: either the curvature it has gathered misleads it, or rounding is all that is left
+            before = self.value
+            result = self._minimize(self.theta, max_iter - self.iterations, tol)
+            if not result.success and self.iterations < max_iter and self.value - before <= tol * self.scale:
+                return (
+                    self.settled,
+                    f"no step raises the value further, for all its slope of {self.slope():.2g} per observation",
+                )
+        message = str(result.message)
+        if not self.settled:
+            message += "; the solver or the log-determinant did not reach its tolerance"
+        return bool(result.success) and self.settled, message
+
+    def slope(self) -> float:
+        """The largest per observation, but for those against a bound."""
+        low, high = self.bounds.T
+        blocked = ((self.theta <= low) & (self.gradient < 0)) | ((self.theta >= high) & (self.gradient > 0))
+        return float(np.abs(np.where(blocked, 0.0, self.gradient)).max(initial=0.0)) / self.scale
+
+
 def maximise(
     objective: Objective,
     start: Array,
@@ -125,57 +185,29 @@ def maximise(
     rng: np.random.Generator,
     verbose: int,
 ) -> Optimum:
-    """Maximise value, error, gradient and whether its parts converged = objective(theta) by L-BFGS-B.
+    """Maximise value, error, gradient and whether its parts converged = objective(theta).
 
     `scale`, the number of observations, makes the tolerance one per observation.
     """
-    from scipy import optimize
-
     progress = Progress(verbose > 0, restarts + 1, max_iter, tol)
     best: Optimum | None = None
     evaluations = 0
     for run in range(restarts + 1):
+        history = [-math.inf, -math.inf, -math.inf]
+
+        def report(
+            iteration: int, value: float, done: bool = False, run: int = run, history: list[float] = history
+        ) -> None:
+            history[:] = [*history[1:], value]
+            changes = np.diff(history) if math.isfinite(history[0]) else [math.inf, math.inf]
+            progress.update(run, iteration, value, float(changes[1]), float(changes[0]), done)
+
         begin = start if run == 0 else start + rng.uniform(-_SPREAD, _SPREAD, start.size)
-        begin = np.clip(begin, *bounds.T)
-        # the best point seen, since a line search on a stochastic value may end elsewhere
-        seen: dict[str, Any] = {"value": -math.inf}
-        changes = [math.inf, math.inf]
-
-        def negative(theta: Array, seen: dict[str, Any] = seen) -> tuple[float, Array]:
-            nonlocal evaluations
-            evaluations += 1
-            value, error, gradient, settled = objective(theta)
-            if value > seen["value"]:
-                seen.update(value=value, error=error, theta=theta.copy(), gradient=gradient, settled=settled)
-            return -value / scale, -gradient / scale
-
-        iteration = 0
-
-        def shown(_: Array, run: int = run, seen: dict[str, Any] = seen, changes: list[float] = changes) -> None:
-            nonlocal iteration
-            iteration += 1
-            value = seen["value"] / scale
-            changes[:] = [changes[1], value - seen.get("last", -math.inf)]
-            seen["last"] = value
-            progress.update(run, iteration, value, changes[1], changes[0], False)
-
-        options = {"maxiter": max_iter, "gtol": tol, "ftol": 1e-3 * tol**1.5, "maxcor": 20}
-        result = optimize.minimize(
-            negative, begin, method="L-BFGS-B", jac=True, bounds=bounds, options=options, callback=shown
-        )
-        at_bound = (seen["theta"] <= bounds[:, 0]) & (seen["gradient"] < 0)
-        at_bound |= (seen["theta"] >= bounds[:, 1]) & (seen["gradient"] > 0)
-        slope = float(np.abs(np.where(at_bound, 0.0, seen["gradient"])).max(initial=0.0)) / scale
-        message = str(result.message)
-        # a line search that fails at a flat point has met the rounding, or the solver's tolerance
-        converged = bool(result.success or slope <= 100 * tol)
-        if converged and not result.success:
-            message = f"stopped where the largest slope is {slope:.2g} per observation: {message}"
-        if not seen["settled"]:
-            message += "; the solver or the log-determinant did not reach its tolerance"
-            converged = False
-        progress.update(run, iteration, seen["value"] / scale, changes[1], changes[0], True)
-        if best is None or seen["value"] > best.value:
-            best = Optimum(seen["theta"], seen["value"], seen["error"], iteration, evaluations, converged, message)
+        ascent = _Ascent(objective, bounds, scale, report)
+        converged, message = ascent.run(np.clip(begin, *bounds.T), max_iter, tol)
+        report(ascent.iterations, ascent.value / scale, True)
+        evaluations += ascent.evaluations
+        if best is None or ascent.value > best.value:
+            best = Optimum(ascent.theta, ascent.value, ascent.error, ascent.iterations, evaluations, converged, message)
     assert best is not None
     return best._replace(evaluations=evaluations)

@@ -1,7 +1,7 @@
 """The plain truth about Gaussian processes on grids: what `telamon.gp` should return, by dense algebra.
 
-Points are rows, kernels are lists of `telamon.gp` kernels, one an axis, and K is formed entry by entry. Slow and meant
-to be: nothing in telamon calls it but tests. It needs NumPy alone.
+Points are rows, kernels are lists of `telamon.gp` kernels, one an axis, and K is formed whole. Slow and meant to be:
+nothing in telamon calls it but tests. It needs NumPy alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def covariance(kernels: Sequence[Any], x: Array, y: Array, dx: Sequence[int], dy
     """prod_i d^dx_i/dx^dx_i d^dy_i/dy^dy_i k_i(x_i, y_i) for all rows of x and y."""
     out = np.ones((len(x), len(y)))
     for i, kernel in enumerate(kernels):
-        out *= [[kernel.derivative([a], [b], dx[i], dy[i])[0, 0] for b in y[:, i]] for a in x[:, i]]
+        out *= kernel.derivative(x[:, i], y[:, i], dx[i], dy[i])
     return out
 
 
