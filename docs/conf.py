@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -69,8 +70,10 @@ def adapt_docstring(app, what, name, obj, options, lines):
     text = re.sub(r"^(\w+)_ :", r"\1\\_ :", text, flags=re.MULTILINE)
     # A section "Methods" describes them a second time.
     text = re.sub(r"^Methods\n-+\n(?:.+\n)+\n*", "", text, flags=re.MULTILINE)
-    # A norm is no substitution.
-    text = re.sub(r"(?<=[\s(])\|(\w)\|(?=[\s.,:;)^])", r"\\|\1\\|", text)
+    # A norm is no substitution, an index such as Lambda_-i or a_(i) no link; nor is [1]_, without its footnote.
+    text = re.sub(r"(?<![^\s(])\|(\w[\w -]*)\|(?=[\s.,:;)^])", r"\\|\1\\|", text)
+    text = re.sub(r"(?<=\w)_(?=[-(])", r"\\_", text)
+    text = re.sub(r"(\[\d+\])_", r"\1", text)
     lines[:] = text.split("\n")
 
 
@@ -151,11 +154,31 @@ def _so3_speed():
     return "\n\n".join([*parts, *(f"![{plot.stem}](../bench/results/{plot.name})" for plot in plots)])
 
 
+def _kron(section):
+    """A table of kron's first stored result, as `telamon bench kron` makes it, or its plots."""
+    from telamon._bench import kron_report, report
+
+    for file in sorted(RESULTS.glob("kron-*.json")):
+        if section == "plots":
+            plots = sorted(RESULTS.glob(f"{file.stem}-*.png"))
+            return "\n\n".join(f"![{plot.stem}](../bench/results/{plot.name})" for plot in plots)
+        result = json.loads(file.read_text(encoding="utf-8"))
+        title, make = kron_report.TABLES[section]
+        where = f"{title}. From `bench/results/{file.name}`: {result['machine']['cpu']}."
+        return f"{where}\n\n{report.markdown_table(*make(result))}"
+    if section == "plots":
+        return ""
+    return "No results are stored in this checkout; `telamon bench kron` measures them."
+
+
+_KRON = ("memory", "noise", "missing", "determinants", "errors", "values", "likelihood", "growth", "plots")
+
 INSERTED = {
     "<!-- results -->": _results,
     "<!-- errors -->": _errors,
     "<!-- so3 errors -->": _so3_errors,
     "<!-- so3 speed -->": _so3_speed,
+    **{f"<!-- kron {section} -->": partial(_kron, section) for section in _KRON},
 }
 
 
