@@ -7,6 +7,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 # One thread in every library that is compared, and in telamon.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
-for core in special so3; do
+for core in special so3 kron; do
   "${PYTHON:-python3}" -m telamon bench "$core" --results bench/results "$@"
 done

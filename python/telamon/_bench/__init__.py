@@ -9,6 +9,7 @@ from collections.abc import Sequence
 CORES = {
     "special": "log-Bessel functions, their derivatives and ratios, against SciPy, Boost, GSL and libstdc++",
     "so3": "products of functions on the sphere, against e3nn, e3nn-jax and matrix products in torch",
+    "kron": "Kronecker products and Gaussian processes on grids, against NumPy, GPyTorch, linear_operator, FastKron",
 }
 
 

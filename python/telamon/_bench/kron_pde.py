@@ -49,8 +49,10 @@ def _poisson(
 ) -> Callable[[bool], tuple[pde.GridPDE, Any, Any, Function]]:
     def make(quick: bool) -> tuple[pde.GridPDE, Any, Any, Function]:
         u, f = _sines(dimension, k if not quick else 4.0)
-        shape = n if not quick else quick_n
-        return pde.GridPDE(pde.Poisson(dimension), domain=(0.0, length), shape=shape, **options), f, u, u
+        shape, limit = (n, None) if not quick else (quick_n, 5)
+        equation = pde.Poisson(dimension)
+        grid = pde.GridPDE(equation, domain=(0.0, length), shape=shape, max_iterations=limit, **options)
+        return grid, f, u, u
 
     return make
 

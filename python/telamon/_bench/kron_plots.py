@@ -40,10 +40,12 @@ def draw(result: Row, folder: Path, stem: str) -> None:
     figure.axes[0].legend(fontsize="small")
     save(figure, "rate")
 
+    growth = [(r["points"], r["seconds"]) for r in result["growth"]]
+    if not growth:
+        return
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
-    growth = [(r["points"], r["seconds"]) for r in result["growth"]]
     panel.plot(*zip(*growth, strict=True), "o-", linewidth=2.5, label="telamon, n^3")
     others = [r for r in result["likelihood"] if r["kind"] == "space"]
     points = result["growth"][0]["points"]
