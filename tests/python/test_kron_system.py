@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -332,6 +333,19 @@ def test_the_faster_way_is_found():
     system = KroneckerSystem([covariance(n, "rbf") for n in grid], 1e-3, mask)
     assert system.solve(y, method="cg").iterations <= 2 * _iterative._TRIAL
     assert system._iterative.way in (None, "dual")
+
+
+def test_the_pace_of_late_decides():
+    # In the eigenbasis the first steps take away what the largest eigenvalues have amplified, and say nothing of gaps.
+    def run(cost, *residuals):
+        passed = [np.array([r]) for r in residuals]
+        return SimpleNamespace(passed=passed, reached=passed[-1], cost=cost)
+
+    easy = run(2, 1e5, 1e2, 1e1, 5.0, 4.0)
+    steady = run(3, 1.0, 0.6, 0.4, 0.25, 0.15)
+    target = np.array([1e-8])
+    assert _iterative._remaining(steady, target) < _iterative._remaining(easy, target)
+    assert _iterative._remaining(run(2, 1.0, 1e-9), target) == 0
 
 
 def test_what_does_not_converge_says_so():

@@ -77,11 +77,13 @@ class _DualRun:
     def __init__(self, dual: _Dual, r: FloatArray) -> None:
         self.dual, self.r, self.cost = dual, r, dual.cost
         self.cg = ConjugateGradients(dual.apply, dual.start(r))
-        self.first = self.reached = dual.residual(self.cg.r)
+        self.reached = dual.residual(self.cg.r)
+        self.passed = [self.reached]
 
     def step(self, running: FloatArray) -> bool:
         more = self.cg.step(running)
         self.reached = self.dual.residual(self.cg.r)
+        self.passed.append(self.reached)
         return more
 
     def solution(self) -> FloatArray:
@@ -93,11 +95,13 @@ class _PrimalRun:
 
     def __init__(self, matmul: Apply, precondition: Apply, r: FloatArray) -> None:
         self.cg = ConjugateGradients(matmul, r, precondition)
-        self.first = self.reached = norms(r)
+        self.reached = norms(r)
+        self.passed = [self.reached]
 
     def step(self, running: FloatArray) -> bool:
         more = self.cg.step(running)
         self.reached = norms(self.cg.r)
+        self.passed.append(self.reached)
         return more
 
     def solution(self) -> FloatArray:
@@ -208,11 +212,11 @@ def _advance(run: _DualRun | _PrimalRun, target: FloatArray, limit: int) -> bool
 
 
 def _remaining(run: _DualRun | _PrimalRun, target: FloatArray) -> float:
-    """Kronecker products until the target is met, at the pace so far."""
+    """Kronecker products until the target is met, at the pace of the later half so far; the first steps are easy."""
     behind = run.reached > target
     if not behind.any():
         return 0.0
-    gained = np.log(run.first[behind] / run.reached[behind])
+    half = len(run.passed) // 2
+    gained = np.log(run.passed[half][behind] / run.reached[behind])
     needed = np.log(run.reached[behind] / target[behind])
-    work = needed / np.maximum(gained, 1e-3) * max(1, run.cg.iterations)
-    return float(work.max()) * run.cost
+    return float((needed / np.maximum(gained, 1e-3)).max()) * (len(run.passed) - half) * run.cost
