@@ -1,4 +1,4 @@
-"""telamon for PyTorch: functions of `telamon.special`, `telamon.so3` and `telamon.kron` on tensors, with gradients.
+"""telamon for PyTorch: `telamon.special`, `telamon.so3`, `telamon.kron` and `telamon.quant` on tensors, with gradients.
 
 CPU tensors are read in place, as NumPy views, without a copy where their strides allow; CUDA tensors stay on their
 device, on PyTorch's current stream (see `telamon.cuda`). float16 and bfloat16 are computed in float32 and rounded
@@ -34,12 +34,23 @@ second.
     >>> scale = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
     >>> k = torch.exp(-((x[:, None] - x) / scale) ** 2)
     >>> tt.kron_log_likelihood([k, k], torch.randn(100, 100, dtype=torch.float64), noise=0.1).backward()
+
+`quant_matmul` multiplies tensors (..., inputs) of float32 with matrices of `telamon.quant`, whose codes are fixed, and
+is differentiable to every order in the tensors; `QuantLinear` is a module of it. `fwht` is the Walsh-Hadamard
+transform, and cauchy_schwarz_* pull weights towards two or three values.
+
+    >>> w = telamon.quant.quantize_layer(numpy.random.default_rng(0).standard_normal((100, 64)), bits=3)
+    >>> layer = tt.QuantLinear.from_matrix(w)
+    >>> layer(torch.randn(7, 64)).shape
+    torch.Size([7, 100])
 """
 
-from . import _kron, _so3, _so3_modules, _special
+from . import _kron, _quant, _quant_modules, _so3, _so3_modules, _special
 from ._kron import *  # noqa: F403
+from ._quant import *  # noqa: F403
+from ._quant_modules import *  # noqa: F403
 from ._so3 import *  # noqa: F403
 from ._so3_modules import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__, *_so3.__all__, *_so3_modules.__all__, *_kron.__all__]
+__all__ = [*_special.__all__, *_so3.__all__, *_so3_modules.__all__, *_kron.__all__, *_quant.__all__, *_quant_modules.__all__]

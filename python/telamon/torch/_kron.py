@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import _kron_shapes as shapes
-from . import _kron_operators  # noqa: F401  it registers the kernels
+from . import _kron_evidence, _kron_operators  # noqa: F401  they register the kernels
 from ._operators import FULL, HALF, lib
 
 __all__ = ["kron_log_likelihood", "kron_logdet", "kron_matmul", "kron_solve"]
@@ -246,9 +246,9 @@ def kron_log_likelihood(factors: Sequence[Tensor], y: Tensor, noise: Noise) -> T
     """log N(y; 0, K + noise), of a Gaussian process observed on a whole grid. Differentiable twice.
 
     -1/2 y' (K + noise)^-1 y - 1/2 log det(K + noise) - N/2 log 2 pi. With the eigenvectors Q of the factors,
-    a = (Q'y)/(lam + noise) and Lam_-i the product of all eigenvalues but those of axis i, its gradient in a factor is
-    1/2 Q_i (a diag(Lam_-i) a' - diag(sum of Lam_-i/(lam + noise))) Q_i', so that all hyperparameters together cost
-    about as much as the value.
+    a = (Q'y)/(lam + noise) and L the product of all eigenvalues but those of axis i, its gradient in the i-th factor is
+    1/2 Q_i (a diag(L) a' - diag(sum of L/(lam + noise))) Q_i', so that all hyperparameters together cost about as much
+    as the value.
 
     Parameters
     ----------
