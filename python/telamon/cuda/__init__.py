@@ -1,4 +1,4 @@
-"""`telamon.special`, `telamon.so3` and `telamon.kron` on NVIDIA GPUs.
+"""`telamon.special`, `telamon.so3`, `telamon.kron` and `telamon.quant` on NVIDIA GPUs.
 
 The functions of `telamon.special` take CuPy arrays, torch CUDA tensors, or any object with
 ``__cuda_array_interface__`` (Numba's device arrays), broadcast them, and return the same kind of array. Everything
@@ -24,13 +24,20 @@ or by ``pip install nvidia-cublas nvidia-cusolver``, and are loaded by the first
     >>> k = cupy.exp(-cupy.linspace(-1, 1, 1000)[:, None] ** 2 * cupy.ones(1000))
     >>> telamon.cuda.kron_matmul([k, k], cupy.random.standard_normal((1000, 1000)))
 
+Of `telamon.quant`, `quant_matmul` and `quant_dequantize` take packed matrices on the GPU, and `telamon.torch` has
+`QuantLinear`.
+
+    >>> w = telamon.quant.quantize_layer(weights, bits=4)
+    >>> telamon.cuda.quant_matmul(x, cupy.asarray(w.packed), cupy.asarray(w.codebooks), bits=4)
+
 The kernels are in libtelamon_cuda, which is there when telamon was built with ``-C cmake.define.TELAMON_CUDA=ON``. The
 environment variable ``TELAMON_CUDA_LIBRARY`` names another file.
 """
 
-from . import _kron, _so3, _special
+from . import _kron, _quant, _so3, _special
 from ._kron import *  # noqa: F403
 from ._library import is_available
+from ._quant import *  # noqa: F403
 from ._so3 import *  # noqa: F403
 
 # What telamon.torch calls.
@@ -38,4 +45,4 @@ from ._so3 import so3_conv, so3_harmonics, so3_monomial, so3_product, so3_rotate
 from ._special import *  # noqa: F403
 from ._special import launch as launch
 
-__all__ = [*_special.__all__, *_so3.__all__, *_kron.__all__, "is_available"]
+__all__ = [*_special.__all__, *_so3.__all__, *_kron.__all__, *_quant.__all__, "is_available"]

@@ -1,4 +1,4 @@
-"""telamon for JAX: the functions of `telamon.special`, `telamon.so3` and `telamon.kron` under jit, grad, vmap etc.
+"""telamon for JAX: `telamon.special`, `telamon.so3`, `telamon.kron` and `telamon.quant` under jit, grad, vmap etc.
 
 float64 needs ``jax_enable_x64``, as everywhere in JAX; float16 and bfloat16 are computed in float32 and rounded back.
 
@@ -30,12 +30,19 @@ that they are as good where eigenvalues coincide: `kron_matmul` and `kron_solve`
     >>> x, y = jnp.linspace(0, 1, 100), jax.random.normal(jax.random.key(0), (100, 100))
     >>> kernel = lambda scale: jnp.exp(-(((x[:, None] - x) / scale) ** 2))
     >>> jax.grad(lambda scale: tj.kron_log_likelihood([kernel(scale)] * 2, y, noise=0.1))(0.2)
+
+`quant_matmul` multiplies arrays (..., inputs) with the packed matrices of `telamon.quant`, by XLA alone.
+
+    >>> w = telamon.quant.quantize_layer(numpy.random.default_rng(0).standard_normal((100, 64)), bits=3)
+    >>> tj.quant_matmul(jnp.ones((7, 64)), w.packed, w.codebooks, bits=3).shape
+    (7, 100)
 """
 
-from . import _kron, _so3, _special
+from . import _kron, _quant, _so3, _special
 from ._ffi import USES_FFI
 from ._kron import *  # noqa: F403
+from ._quant import *  # noqa: F403
 from ._so3 import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__, *_so3.__all__, *_kron.__all__, "USES_FFI"]
+__all__ = [*_special.__all__, *_so3.__all__, *_kron.__all__, *_quant.__all__, "USES_FFI"]

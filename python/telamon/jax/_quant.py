@@ -30,7 +30,8 @@ def _matrix(where: str, codes: Any, codebooks: Any, bits: int, group_size: int |
     codes, codebooks = jnp.asarray(codes), jnp.asarray(codebooks)
     if codes.dtype != jnp.uint8 or not jnp.issubdtype(codebooks.dtype, jnp.floating):
         raise TypeError(
-            f"{where}: codes and codebooks have dtypes {codes.dtype} and {codebooks.dtype}; pass uint8 and floating point"
+            f"{where}: codes and codebooks have dtypes {codes.dtype} and {codebooks.dtype}; pass uint8 and floating "
+            "point"
         )
     group = shapes.group_of(where, group_size)
     shapes.check_matrix(where, codes.shape, codebooks.shape, bits, group, inputs)

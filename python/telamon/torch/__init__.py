@@ -53,4 +53,11 @@ from ._so3 import *  # noqa: F403
 from ._so3_modules import *  # noqa: F403
 from ._special import *  # noqa: F403
 
-__all__ = [*_special.__all__, *_so3.__all__, *_so3_modules.__all__, *_kron.__all__, *_quant.__all__, *_quant_modules.__all__]
+__all__ = [
+    *_special.__all__,
+    *_so3.__all__,
+    *_so3_modules.__all__,
+    *_kron.__all__,
+    *_quant.__all__,
+    *_quant_modules.__all__,
+]

@@ -40,7 +40,9 @@ def _matrix(where: str, codes: Any, codebooks: Any, bits: int, group_size: int |
     if codebooks.requires_grad:
         raise ValueError(f"{where}: codebooks require a gradient, and there is none; pass codebooks.detach()")
     if codes.device != codebooks.device:
-        raise ValueError(f"{where}: codes are on {codes.device}, codebooks on {codebooks.device}; move them to one device")
+        raise ValueError(
+            f"{where}: codes are on {codes.device}, codebooks on {codebooks.device}; move them to one device"
+        )
     group = shapes.group_of(where, group_size)
     shapes.check_matrix(where, codes.shape, codebooks.shape, bits, group, inputs)
     return group

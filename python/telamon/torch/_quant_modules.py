@@ -125,9 +125,7 @@ class QuantLinear(nn.Module):
         if x.dtype != torch.float32 and x.dtype not in HALF:
             raise TypeError(f"telamon.torch.QuantLinear: x has dtype {x.dtype}; pass x.to(torch.float32)")
         if x.ndim < 1 or x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"telamon.torch.QuantLinear: x has shape {tuple(x.shape)}; pass (..., {self.in_features})"
-            )
+            raise ValueError(f"telamon.torch.QuantLinear: x has shape {tuple(x.shape)}; pass (..., {self.in_features})")
         if x.device != self.codes.device:
             raise ValueError(
                 f"telamon.torch.QuantLinear: x is on {x.device}, the module on {self.codes.device}; move one"

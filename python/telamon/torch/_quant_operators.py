@@ -47,9 +47,7 @@ def dequantize(codes: Tensor, codebooks: Tensor, bits: int, group: int, inputs: 
     return out
 
 
-def _matmul(
-    x: Tensor, codes: Tensor, codebooks: Tensor, bits: int, group: int, inputs: int, precision: str
-) -> Tensor:
+def _matmul(x: Tensor, codes: Tensor, codebooks: Tensor, bits: int, group: int, inputs: int, precision: str) -> Tensor:
     shapes.check_matrix("telamon.torch.quant_matmul", codes.shape, codebooks.shape, bits, group, inputs)
     out = x.new_empty(*x.shape[:-1], codes.shape[0])
     if not out.numel():
