@@ -341,7 +341,7 @@ def test_the_pace_of_late_decides():
         passed = [np.array([r]) for r in residuals]
         return SimpleNamespace(passed=passed, reached=passed[-1], cost=cost)
 
-    easy = run(2, 1e5, 1e2, 1e1, 5.0, 4.0)
+    easy = run(2, 1e5, 1e2, 1e1, 9.0, 8.0)
     steady = run(3, 1.0, 0.6, 0.4, 0.25, 0.15)
     target = np.array([1e-8])
     assert _iterative._remaining(steady, target) < _iterative._remaining(easy, target)

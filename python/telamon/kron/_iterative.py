@@ -217,6 +217,7 @@ def _remaining(run: _DualRun | _PrimalRun, target: FloatArray) -> float:
     if not behind.any():
         return 0.0
     half = len(run.passed) // 2
+    steps = max(1, len(run.passed) - 1 - half)
     gained = np.log(run.passed[half][behind] / run.reached[behind])
     needed = np.log(run.reached[behind] / target[behind])
-    return float((needed / np.maximum(gained, 1e-3)).max()) * (len(run.passed) - half) * run.cost
+    return float((needed / np.maximum(gained, 1e-3)).max()) * steps * run.cost
