@@ -290,3 +290,29 @@ def test_no_warning_on_the_ordinary_way():
         warnings.simplefilter("error")
         x = np.linspace(0, 10, 50)
         gp.GridGP().fit([x], np.sin(x) + 0.1 * np.cos(37 * x))
+
+
+def test_gaps_leave_an_even_axis_even():
+    """One axis with missing cells, and an empty slice of two: evaluations are those of the even axis."""
+    x = [np.linspace(0, 1, 12), np.linspace(0, 1, 5)]
+    kernels = [gp.Matern(1.5, 0.3), gp.RBF(0.4)]
+    y = np.random.default_rng(0).normal(size=(12, 5))
+    for d in (1, 2):
+        values = y[:, 0].copy() if d == 1 else y.copy()
+        values[[3, 7]] = np.nan
+        if d == 2:
+            values[5, 1:3] = np.nan
+        for dense_limit in (0, 1500):
+            model = gp.GridGP(kernels[:d], 0.1, optimizer=None, fixed_noise=False, dense_limit=dense_limit, rtol=1e-12)
+            model.fit(x[:d], values)
+            seen = ~np.isnan(values)
+            points = reference.grid_points(x[:d])
+            data = points[seen.ravel()], values[seen], np.full(seen.sum(), 0.1)
+            value, gradient = model.log_marginal_likelihood(eval_gradient=True)
+            assert value == pytest.approx(reference.log_likelihood(kernels[:d], *data), rel=1e-10)
+            assert np.allclose(gradient, differences(model), rtol=1e-6, atol=1e-6)
+            mean, cov = reference.posterior(kernels[:d], *data, points, [0] * d)
+            assert np.allclose(model.predict().ravel(), mean, atol=1e-10)
+            if model.solver_ == "exact":
+                assert np.allclose(model.predict(return_std=True)[1].ravel() ** 2, cov.diagonal(), rtol=1e-9)
+            assert model.sample_posterior(random_state=0).shape == values.shape

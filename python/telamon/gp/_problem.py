@@ -18,7 +18,7 @@ from ._base import Kernel
 
 
 class Block:
-    """One axis of a grid, or several whose observed cells make up one axis.
+    """One axis of a grid, or some of its points, or several axes whose observed cells make up one.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Block:
     points : list of ndarray
         Their points.
     cells : list of ndarray or None
-        For several axes, each observed cell's index along each of them.
+        If not all of them, the index of each cell along each axis. So evenly spaced points remain so with gaps.
     """
 
     def __init__(self, axes: Sequence[int], points: Sequence[Array], cells: Sequence[Array] | None = None) -> None:
@@ -48,7 +48,7 @@ class Block:
         return kron.Dense(kernel(x)) if h is None else kron.Toeplitz(kernel.profile(h * np.arange(x.size)))
 
     def _parts(self, kernels: Sequence[Kernel]) -> list[Any]:
-        """For several axes, the covariances whose entrywise product is the prior covariance."""
+        """With cells, the covariances whose entrywise product is the prior covariance."""
         assert self.cells is not None
         triples = zip(self.axes, self.points, self.cells, strict=True)
         return [kernels[axis](x)[np.ix_(cell, cell)] for axis, x, cell in triples]
@@ -110,6 +110,8 @@ class Problem:
         Of the observations.
     axes : list of ndarray
         Points of the slices with an observation.
+    cells : tuple of ndarray or None
+        Where the last block has several axes' cells, their indices on these points.
     """
 
     shape: tuple[int, ...]
@@ -121,19 +123,18 @@ class Problem:
     count: int
     variance: float
     axes: list[Array]
+    cells: tuple[Array, ...] | None = None
 
     def select(self, grid: Array) -> Array:
         """The values of a tensor (.., n_1, .., n_d) on `axes`, as a tensor over the blocks."""
         lead = grid.shape[: grid.ndim - sum(len(block.axes) for block in self.blocks)]
         order = [axis for block in self.blocks for axis in block.axes]
         moved = np.transpose(grid, [*range(len(lead)), *(len(lead) + axis for axis in order)])
-        last = self.blocks[-1]
-        if last.cells is None:
+        if self.cells is None:
             return moved
-        head = moved.shape[: moved.ndim - len(last.axes)]
-        flat = moved.reshape(*head, -1)
-        sizes = [points.size for points in last.points]
-        return np.ascontiguousarray(flat[..., np.ravel_multi_index(last.cells, sizes)])
+        gaps = self.blocks[-1].axes
+        flat = moved.reshape(*moved.shape[: moved.ndim - len(gaps)], -1)
+        return np.ascontiguousarray(flat[..., np.ravel_multi_index(self.cells, [self.axes[i].size for i in gaps])])
 
     def restore(self, tensor: Array, sizes: Sequence[int]) -> Array:
         """A tensor over the blocks' test points as one over the axes in their order."""
@@ -224,6 +225,7 @@ def problem(axes: list[Array], y: Array, observed: Array, noise: Any, dense_limi
     scales, grid = (None, None) if noise is None else noise_variances(noise, shape, observed)
     variance = float(np.var(y[observed])) or 1.0
     count = int(observed.sum())
+    whole, kept = axes, [np.arange(n) for n in shape]
     if count < y.size:
         others = [tuple(j for j in range(y.ndim) if j != i) for i in range(y.ndim)]
         kept = [np.flatnonzero(observed.any(axis=axis)) for axis in others]
@@ -237,7 +239,12 @@ def problem(axes: list[Array], y: Array, observed: Array, noise: Any, dense_limi
         return bool((tensor != tensor.take([0], axis=axis)).any())
 
     gaps = [i for i in range(y.ndim) if varies(observed, i) or (grid is not None and varies(grid, i))]
-    singles = [Block([i], [x]) for i, x in enumerate(axes)]
+    # gaps must not hide that an axis is evenly spaced
+    uneven = [
+        x.size < full.size and _axes.step(full) is not None and _axes.step(x) is None
+        for x, full in zip(axes, whole, strict=True)
+    ]
+    singles = [Block([i], [whole[i]], [kept[i]]) if uneven[i] else Block([i], [x]) for i, x in enumerate(axes)]
     if not gaps:
         # a grid of noise that does not vary is a number
         scales = (
@@ -249,9 +256,10 @@ def problem(axes: list[Array], y: Array, observed: Array, noise: Any, dense_limi
     if cells[0].size > dense_limit:
         mask = None if observed.all() else observed
         return Problem(shape, singles, y, mask, scales, grid, count, variance, axes)
-    merged = Block(gaps, [axes[i] for i in gaps], cells)
+    points = [whole[i] if uneven[i] else axes[i] for i in gaps]
+    merged = Block(gaps, points, [kept[i][cell] if uneven[i] else cell for i, cell in zip(gaps, cells, strict=True)])
     blocks = [block for block in singles if block.axes[0] not in gaps] + [merged]
-    result = Problem(shape, blocks, y, None, None, None, count, variance, axes)
+    result = Problem(shape, blocks, y, None, None, None, count, variance, axes, cells)
     result.y = result.select(y)
     if scales is not None or grid is not None:
         last = np.ones(merged.size)
