@@ -10,8 +10,9 @@ its place. <x, y>_i is the matrix of x and y on axis i: the sum over all other i
     logdet = log det M      ds: trace M^-1,  dF_i: Q_i diag(w_i) Q_i'
 
 with S_i and w_i of telamon.kron, so that the first two are closed under derivatives of every order, and the third too.
-The last two, in _kron_evidence.py, share an operator and a gradient, which has derivatives of its own; those of log
-det end there, with the second. Eigenvalues and eigenvectors are arguments of the operators; all derivatives are ascribed to the factors.
+The last two, in _kron_evidence.py, share an operator and a gradient, which has derivatives of its own; those of log det
+end there, with the second. Eigenvalues and eigenvectors are arguments of the operators; all derivatives are ascribed to
+the factors.
 
 Grid tensors are (B, n_1, ..., n_d, 1). `parts` are the d factors, their eigenvalues, and their eigenvectors.
 """
