@@ -8,6 +8,7 @@ from typing import Any
 from .. import _quant_shapes as shapes
 from . import _quant_kernels as kernels
 from ._kron import _cupy, _in_torch
+from ._kron_kernels import empty
 
 __all__ = ["quant_dequantize", "quant_matmul"]
 
@@ -71,7 +72,7 @@ def quant_matmul(x: Any, codes: Any, codebooks: Any, *, bits: int, group_size: i
         inputs, group = shapes.inputs_of(where, vectors.shape), shapes.group_of(where, group_size)
         shapes.check_matrix(where, codes.shape, codebooks.shape, bits, group, inputs)
         batch, rows = vectors.shape[:-1], codes.shape[0]
-        out = kernels.empty(vectors, (math.prod(batch), rows))
+        out = empty(vectors, (math.prod(batch), rows))
         if math.prod(out.shape):
             flat = cupy.ascontiguousarray(vectors.reshape((-1, inputs)))
             kernels.matmul(codes, codebooks, bits, group, flat, out)
@@ -92,7 +93,7 @@ def quant_dequantize(codes: Any, codebooks: Any, *, bits: int, inputs: int, grou
         codes, codebooks = _matrix(where, codes, codebooks)
         group = shapes.group_of(where, group_size)
         shapes.check_matrix(where, codes.shape, codebooks.shape, bits, group, inputs)
-        out = kernels.empty(codebooks, (codes.shape[0], inputs))
+        out = empty(codebooks, (codes.shape[0], inputs))
         if codes.shape[0]:
             kernels.dequantize(codes, codebooks, bits, group, out)
         return out

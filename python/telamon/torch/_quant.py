@@ -162,25 +162,8 @@ def fwht(x: Tensor, axis: int = -1, *, normalize: bool = True, transpose: bool =
     rows = x.movedim(axis, -1)
     rows = rows.float() if x.dtype in HALF else rows
     n = rows.shape[-1]
-    scale = n**-0.5 if normalize and n else 1.0
-    if n and n & (n - 1) == 0:
-        out: Tensor = lib.quant_fwht(rows, scale)
-    else:
-        power, matrix = _factors(n)
-        factor = torch.as_tensor(matrix, dtype=rows.dtype, device=x.device)
-        fast = lib.quant_fwht(rows.unflatten(-1, (-1, power)), scale)
-        out = torch.matmul(factor.mT if transpose else factor, fast).flatten(-2)
+    out: Tensor = lib.quant_fwht(rows, n**-0.5 if normalize and n else 1.0, transpose)
     return out.movedim(-1, axis).to(x.dtype)
-
-
-@torch.compiler.disable
-def _factors(n: int) -> tuple[int, Any]:
-    """n = m 2^k: 2^k, and the matrix of order m as lists of numbers."""
-    from ..quant import hadamard
-    from ..quant._hadamard import _factor
-
-    m = _factor("telamon.torch.fwht", n)
-    return n // m, hadamard(m).tolist()
 
 
 # ---- regularisers

@@ -161,7 +161,7 @@ class QuantLinear(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantLinear:
         # Codebooks follow to other devices, but not to bfloat16, which would round them once more.
         books = self.codebooks
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.codebooks.dtype != books.dtype:
             self.codebooks = books.to(self.codebooks.device)
         return self

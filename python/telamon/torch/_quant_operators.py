@@ -1,7 +1,7 @@
 """Products with packed matrices, and Walsh-Hadamard transforms, as operators torch.ops.telamon.quant_* with gradients.
 
     y = x W'        dx: g W, an operator of its own whose derivative is the first, exact
-    y = s x H       dg: s g H, since H is symmetric
+    y = s H x       dx: s H' g
 
 W is fixed: codes and codebooks have no gradients. Tensors x, y and g are (..., n) in float32, codebooks too.
 """
@@ -75,20 +75,39 @@ def _transposed(g: Tensor, codes: Tensor, codebooks: Tensor, bits: int, group: i
     return out.reshape(*g.shape[:-1], inputs)
 
 
-def _fwht(x: Tensor, scale: float) -> Tensor:
+def _on_cpu(t: Tensor) -> bool:
+    return t.is_cpu
+
+
+def _small_factor(n: int) -> tuple[int, Any]:
+    """n = m 2^k: m, and its matrix unless that is 1."""
+    if n > 0 and n & (n - 1) == 0:
+        return 1, None
+    from ..quant import hadamard
+    from ..quant._hadamard import _factor
+
+    m = _factor("telamon.torch.fwht", n)
+    return m, hadamard(m)
+
+
+def _fwht(x: Tensor, scale: float, transpose: bool) -> Tensor:
     n = x.shape[-1]
+    m, matrix = _small_factor(n)
     out = x.detach().clone(memory_format=torch.contiguous_format)
     if not out.numel():
         return out
-    if out.is_cpu:
-        _core.quant_fwht(numpy_view(out.view(-1, n)), scale)
-        return out
-    out, half = out.mul_(scale), 1
-    while half < n:
-        pairs = out.reshape(-1, n // (2 * half), 2, half)
-        low, high = pairs.unbind(2)
-        out = torch.stack((low + high, low - high), 2)
-        half *= 2
+    out = out.view(-1, n // m)
+    if _on_cpu(out):
+        _core.quant_fwht(numpy_view(out), scale)
+    else:
+        out, half = out.mul_(scale), 1
+        while half < n // m:
+            low, high = out.view(-1, n // m // (2 * half), 2, half).unbind(2)
+            out = torch.stack((low + high, low - high), 2)
+            half *= 2
+    if m > 1:
+        factor = torch.tensor(matrix, dtype=out.dtype, device=out.device)
+        out = torch.matmul(factor.mT if transpose else factor, out.view(-1, m, n // m))
     return out.reshape(x.shape)
 
 
@@ -131,8 +150,8 @@ def _transposed_backward(lib: SimpleNamespace, ctx: Any, needed: Any, g: Tensor)
     return gg, None, None, None, None, None
 
 
-def _save_scale(ctx: Any, inputs: Any, output: Tensor) -> None:
-    ctx.scale = inputs[1]
+def _save_transform(ctx: Any, inputs: Any, output: Tensor) -> None:
+    _, ctx.scale, ctx.transpose = inputs
 
 
 register(
@@ -164,10 +183,10 @@ register(
 )
 register(
     "quant_fwht",
-    "(Tensor x, float scale) -> Tensor",
+    "(Tensor x, float scale, bool transpose) -> Tensor",
     _fwht,
-    fake=lambda x, scale: torch.empty_like(x, memory_format=torch.contiguous_format),
+    fake=lambda x, scale, transpose: torch.empty_like(x, memory_format=torch.contiguous_format),
     batched=_batched("quant_fwht"),
-    setup_context=_save_scale,
-    backward=lambda lib, ctx, needed, g: (lib.quant_fwht(g, ctx.scale), None),
+    setup_context=_save_transform,
+    backward=lambda lib, ctx, needed, g: (lib.quant_fwht(g, ctx.scale, not ctx.transpose), None, None),
 )
