@@ -73,22 +73,25 @@ def assign(
     where: str,
     weights: Array,
     h: Array,
-    grid: Callable[[Array, slice], Array],
+    grid: Callable[[Array, Array], Array],
     group_size: int | None,
     act_order: bool,
     damping: float,
 ) -> tuple[Array, Array]:
     """Codebooks (rows, groups, levels) and codes by GPTQ.
 
-    grid(weights of a group, its inputs) gives the codebooks of a group, when its turn comes: of the weights as the
-    errors before have left them.
+    grid(weights, importance) gives the codebooks of a group when its turn comes: of the weights as the errors before
+    have left them, with the importance r_pp^2 of each input, since e'He = sum_p r_pp^2 (x_p - rounded x_p)^2 with x_p
+    what weight p has become when its turn comes. For a start of LNQ this is a far better weight than H_pp.
     """
     n = weights.shape[1]
     order = order_of(h, group_size, act_order)
     r, u = factors(where, h, order, damping)
+    importance = np.empty(n)
+    importance[order] = np.where(h.diagonal()[order] > 0, np.square(r.diagonal()), 0)
     codes, groups = np.empty(weights.shape, np.uint8), groups_of(n, group_size)
     if len(groups) == 1:
-        books = grid(weights, groups[0])
+        books = grid(weights, importance)
         return books[:, None], _native.gptq(weights, np.ascontiguousarray(u), order, books)
     left = weights[:, order].astype(np.float64)
     books_of: dict[int, Array] = {}
@@ -100,7 +103,7 @@ def assign(
         local = order[part] - inputs.start
         mine = np.empty((len(weights), len(local)), np.float32)
         mine[:, local] = left[:, part]
-        books = books_of[group] = grid(mine, inputs)
+        books = books_of[group] = grid(mine, importance[inputs])
         codes[:, inputs] = _native.gptq(mine, np.ascontiguousarray(u[part, part]), local, books)
         # In the group's order of processing, (weights - rounded) = errors u of the group, a triangular system whose
         # inverse is the group's block of r. What is left of the others loses the errors times the rows of u.

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _gptq, _grids, _lnq, _native
+from . import _gptq, _grids, _lnq, _native, _nupes, _sparse
 from ._check import as_choice, as_hessian, as_matrix, as_number, as_whole
 from ._matrix import QuantizedMatrix
+from ._outliers import Outliers
 
 Array = NDArray[Any]
 
 __all__ = ["layer_objective", "quantize_layer"]
 
-METHODS = ("lnq", "gptq", "kmeans", "squeezellm", "rtn", "hqq")
+METHODS = ("lnq", "gptq", "kmeans", "squeezellm", "rtn", "hqq", "nupes")
 _NEEDS_H = ("lnq", "gptq")
 _LARGEST_HALF = 65504.0
 
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
     start: str
     act_order: bool
     damping: float
+    outliers: float
     dtype: Any
 
 
@@ -49,8 +51,9 @@ def quantize_layer(
     cycles: int = 4,
     start: str = "gptq",
     act_order: bool = True,
-    damping: float = 0.01,
+    damping: float | None = None,
     sensitivities: ArrayLike | None = None,
+    outliers: float = 0.0,
     codebook_dtype: Any = np.float16,
     bias: ArrayLike | None = None,
 ) -> QuantizedMatrix:
@@ -71,11 +74,13 @@ def quantize_layer(
         and inputs that never occur, are no trouble.
     bits : int
         1 to 8.
-    method : {"lnq", "gptq", "kmeans", "squeezellm", "rtn", "hqq"}
-        "lnq": k-means weighted by the diagonal of H, GPTQ's codes on that grid, then codebooks and codes by turns; the
-        others are baselines. "gptq": a uniform grid from the least to the largest weight. "kmeans": by the diagonal of
-        H where it is given, else unweighted. "squeezellm": k-means weighted by `sensitivities`. "rtn": the nearest on
-        the uniform grid. "hqq": the same with a zero point chosen by half-quadratic splitting.
+    method : {"lnq", "gptq", "kmeans", "squeezellm", "rtn", "hqq", "nupes"}
+        "lnq": k-means with the weights that GPTQ gives to errors, GPTQ's codes on that grid, then codebooks and codes
+        by turns; the others are baselines. "gptq": a uniform grid from the least to the largest weight. "kmeans": by
+        the diagonal of H where it is given, else unweighted. "squeezellm": k-means weighted by `sensitivities`. "rtn":
+        the nearest on the uniform grid. "hqq": the same with a zero point chosen by half-quadratic splitting. "nupes":
+        a power function with one exponent for the layer, searched for without data, and learned with the codes where H
+        is given; from 2 bits on, without groups.
     group_size : int, optional
         A codebook for so many consecutive inputs of a row, in place of one for all. "lnq" then goes through the groups
         one after the other, each with what the others leave it: the compiled kernel knows one codebook a row, and this
@@ -92,11 +97,15 @@ def quantize_layer(
         Of "lnq": where codes start from.
     act_order : bool
         Of GPTQ: inputs in the order of falling H_ii. Costs nothing in products.
-    damping : float
-        Of GPTQ: so much of the mean diagonal is added to the diagonal before H is factorised.
+    damping : float, optional
+        Of GPTQ: so much of the mean diagonal is added to the diagonal before H is factorised. 0.01 where not given, as
+        in GPTQ's own code, and 0.001 for the start of "lnq", which mends by itself what it overfits.
     sensitivities : array_like (inputs,) or (rows, inputs), optional
         Of "squeezellm": the weights' diagonal Fisher information, mean squared gradients. The diagonal of the Hessian
         where not given.
+    outliers : float
+        So large a fraction of the weights, 0.0045 in SqueezeLLM, is corrected by a sparse matrix: the largest
+        H_ii w_i^2, with the values that serve the objective best. Each takes 6 bytes.
     codebook_dtype : {numpy.float16, numpy.float32}
         The type in which codebooks are stored; codes are fitted to the rounded ones.
     bias : array_like (rows,), optional
@@ -114,7 +123,8 @@ def quantize_layer(
 
     Notes
     -----
-    LNQ is GuidedQuant's (arXiv:2505.07004); the start is our own, with objectives 17 to 20 % below the published one's.
+    LNQ is GuidedQuant's (arXiv:2505.07004); the start is our own. K-means there is weighted by r_pp^2, r the Cholesky
+    factor of H in GPTQ's order: what GPTQ's objective multiplies squared roundings by.
     GPTQ: arXiv:2210.17323. SqueezeLLM: arXiv:2306.07629.
 
     Examples
@@ -137,7 +147,8 @@ def quantize_layer(
         as_whole(where, "cycles", cycles, 0),
         start,
         bool(act_order),
-        as_number(where, "damping", damping, 0),
+        as_number(where, "damping", {"lnq": 0.001}.get(method, 0.01) if damping is None else damping, 0),
+        as_number(where, "outliers", outliers, 0, 0.5),
         as_storage(where, w, codebook_dtype),
     )
     if settings.group_size is not None and settings.group_size >= w.shape[1]:
@@ -146,14 +157,24 @@ def quantize_layer(
     parts = hessians(where, w.shape, H, Hs, row_groups, guidance)
     if parts[0][1] is None and method in _NEEDS_H:
         raise ValueError(f'{where}: method "{method}" needs H = X\'X of calibration inputs; "hqq" and "rtn" need none')
+    if method == "nupes" and (settings.bits < 2 or settings.group_size is not None or len(parts) > 1):
+        raise ValueError(
+            f'{where}: method "nupes" takes bits from 2 on, no group_size and one Hessian; its exponent is the layer\'s'
+        )
     made = [_rows(where, w[rows], h, None if masses is None else masses[rows], settings) for rows, h in parts]
-    books = np.concatenate([part[0] for part in made]).astype(settings.dtype)
-    codes = np.concatenate([part[1] for part in made])
-    facts: dict[str, Any] = {"method": method}
-    if parts[0][1] is not None:
-        facts["trace"] = sum(t for _, _, t in made if t is not None) if method == "lnq" else None
+    apart = None
+    if settings.outliers:
+        masks, values = [part.mask for part in made], [part.values for part in made]
+        apart = Outliers.at(np.concatenate(masks), np.concatenate(values), settings.dtype)
+    trace = None if made[0].trace is None else np.sum([part.trace for part in made if part.trace is not None], axis=0)
     result = QuantizedMatrix.from_codes(
-        codes, books, bits=settings.bits, group_size=settings.group_size, bias=bias, facts=facts
+        np.concatenate([part.codes for part in made]),
+        np.concatenate([part.books for part in made]).astype(settings.dtype),
+        bits=settings.bits,
+        group_size=settings.group_size,
+        outliers=apart,
+        bias=bias,
+        facts={"method": method, "trace": trace, "exponent": made[0].exponent},
     )
     return with_objective(result, w, parts)
 
@@ -281,21 +302,59 @@ def _blend(guided: Array, plain: Array | None, guidance: float) -> Array:
     return guided * (guidance * whole / trace) + plain * (1 - guidance)
 
 
-def _rows(
-    where: str, w: Array, h: Array | None, masses: Array | None, settings: Settings
-) -> tuple[Array, Array, Array | None]:
-    """Codebooks (rows, groups, levels) as they will be stored, codes, and LNQ's trace, of rows with one Hessian."""
-    bits, method, dtype = settings.bits, settings.method, settings.dtype
-    importance = masses if masses is not None and method == "squeezellm" else None
+class _Rows(NamedTuple):
+    """Rows with one Hessian: codebooks (rows, groups, levels), codes, LNQ's trace, and outliers."""
+
+    books: Array
+    codes: Array
+    trace: Array | None
+    exponent: float | None
+    mask: Array
+    values: Array
+
+
+def _rows(where: str, w: Array, h: Array | None, masses: Array | None, settings: Settings) -> _Rows:
+    importance = masses if masses is not None and settings.method == "squeezellm" else None
     if importance is None and h is not None:
         importance = h.diagonal().copy()
+    if not settings.outliers:
+        none = np.zeros((len(w), 0), bool)
+        return _Rows(*_dense(where, w, h, importance, settings), none, none)
+    mask, dense = _sparse.choose(w, importance, settings.outliers)
+    books, codes, trace, exponent = _dense(where, dense, h, importance, settings)
+    values = _sparse.best_values(w, _values(books, codes, settings), mask, h)
+    if settings.method == "lnq" and settings.iterations:
+        # By turns, as codebooks and codes: the codes again for what the outliers leave, and outliers for these codes.
+        assert h is not None
+        left = w - values.astype(np.float32)
+        books, codes, _ = _descend(left, h, books, codes, settings._replace(iterations=1))
+        values = _sparse.best_values(w, _values(books, codes, settings), mask, h)
+    return _Rows(books, codes, trace, exponent, mask, values)
 
-    def grid(weights: Array, inputs: slice) -> Array:
+
+def _values(books: Array, codes: Array, settings: Settings) -> Array:
+    """The numbers (rows, inputs) of codebooks and codes."""
+    groups = _gptq.groups_of(codes.shape[1], settings.group_size)
+    return np.concatenate(
+        [np.take_along_axis(books[:, k], codes[:, group], axis=1) for k, group in enumerate(groups)], axis=1
+    )
+
+
+def _dense(
+    where: str, w: Array, h: Array | None, importance: Array | None, settings: Settings
+) -> tuple[Array, Array, Array | None, float | None]:
+    """Codebooks as they will be stored, codes, LNQ's trace and NUPES' exponent."""
+    bits, method, dtype = settings.bits, settings.method, settings.dtype
+    if method == "nupes":
+        books, codes, exponent = _nupes.fit(w, h, bits, settings.iterations, settings.cycles)
+        return books[:, None], codes, None, exponent
+
+    def grid(weights: Array, masses: Array | None) -> Array:
         if method in ("rtn", "gptq"):
             return _grids.stored(_grids.uniform(weights, bits), dtype)
         if method == "hqq":
             return _grids.stored(_grids.hqq(weights, bits), dtype)
-        books = _grids.kmeans(weights, None if importance is None else importance[..., inputs], bits)
+        books = _grids.kmeans(weights, masses, bits)
         return books if method == "lnq" else _grids.stored(books, dtype)  # LNQ rounds at its end
 
     if method == "gptq" or (method == "lnq" and settings.start == "gptq"):
@@ -304,11 +363,16 @@ def _rows(
     else:
         groups = _gptq.groups_of(w.shape[1], settings.group_size)
         parts = [np.ascontiguousarray(w[:, group]) for group in groups]
-        each = [grid(part, group) for part, group in zip(parts, groups, strict=True)]
+        masses = [None if importance is None else importance[..., group] for group in groups]
+        each = [grid(part, mass) for part, mass in zip(parts, masses, strict=True)]
         codes = np.concatenate([_native.nearest(part, book) for part, book in zip(parts, each, strict=True)], axis=1)
         books = np.stack(each, axis=1)
     if method != "lnq":
-        return books, codes, None
+        return books, codes, None, None
     assert h is not None
-    half = dtype is np.float16
+    return *_descend(w, h, books, codes, settings), None
+
+
+def _descend(w: Array, h: Array, books: Array, codes: Array, settings: Settings) -> tuple[Array, Array, Array]:
+    half = settings.dtype is np.float16
     return _lnq.descend(w, h, books, codes, settings.group_size, settings.iterations, settings.cycles, half)
