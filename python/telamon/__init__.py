@@ -4,7 +4,11 @@
 ``telamon.special``  logarithms, ratios and derivatives of modified Bessel functions
 ``telamon.stats``    von Mises-Fisher distributions and mixtures, Matern covariances
 ``telamon.so3``      Gaunt tensor products, spherical harmonics and rotations
-``telamon.torch``    the functions of ``telamon.special`` and ``telamon.so3`` on PyTorch tensors
+``telamon.kron``     products, solutions and determinants of Kronecker products of matrices
+``telamon.gp``       Gaussian processes on grids, with gaps and noise
+``telamon.pde``      differential equations on boxes, solved by Gaussian processes (GP-HM)
+``telamon.quant``    weights of linear layers in few bits, and products with them
+``telamon.torch``    the functions of the cores on PyTorch tensors
 ``telamon.jax``      the same on JAX arrays
 ``telamon.cuda``     the same on any array that lives on an NVIDIA GPU
 ===================  ===========================================================================
@@ -30,7 +34,7 @@ __all__ = [
     "show_config",
 ]
 
-_SUBMODULES = ("cuda", "jax", "reference", "so3", "special", "stats", "torch")
+_SUBMODULES = ("cuda", "gp", "jax", "kron", "pde", "quant", "reference", "so3", "special", "stats", "torch")
 
 # LibController is what releases too old to be extended lack.
 if hasattr(_sys.modules.get("threadpoolctl"), "LibController"):

@@ -10,8 +10,11 @@ from telamon import __version__, _info
 
 # These parse what follows them. Imported when called: they need more than NumPy.
 _DELEGATED = {
-    "demo": "fit real features by SciPy and by telamon, side by side",
-    "bench": "measure accuracy and speed on this machine",
+    "demo": ("telamon._demo", "main", "fit real features by SciPy and by telamon, side by side"),
+    "bench": ("telamon._bench", "main", "measure accuracy and speed on this machine"),
+    "quantize": ("telamon.quant._cli", "quantize", "a language model's weights in few bits"),
+    "eval": ("telamon.quant._cli", "evaluate", "the perplexity of texts under a language model"),
+    "generate": ("telamon.quant._cli", "generate", "continue a text by a language model"),
 }
 
 
@@ -24,10 +27,10 @@ def _parser() -> argparse.ArgumentParser:
         "--cmakedir", action="store_true", help="print the folder of the CMake package, for cmake -Dtelamon_DIR=..."
     )
     parser.add_argument("--includes", action="store_true", help="print the compiler flag that finds the C++ headers")
-    commands = parser.add_subparsers(dest="command", metavar="{info,demo,bench}")
+    commands = parser.add_subparsers(dest="command", metavar=f"{{info,{','.join(_DELEGATED)}}}")
     info = commands.add_parser("info", help="print version, instruction set, threads, CUDA and libraries found")
     info.add_argument("--json", action="store_true", help="for machines")
-    for name, text in _DELEGATED.items():
+    for name, (_, _, text) in _DELEGATED.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
 
@@ -42,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in _DELEGATED:
-        return int(import_module(f"telamon._{argv[0]}").main(argv[1:]) or 0)
+        module, function, _ = _DELEGATED[argv[0]]
+        return int(getattr(import_module(module), function)(argv[1:]) or 0)
 
     parser = _parser()
     args = parser.parse_args(argv)

@@ -107,3 +107,40 @@ def kron_statespace_solve(
     out: np.ndarray,
     part: str = "full",
 ) -> None: ...
+
+# telamon.quant: contiguous arrays; weights (rows, inputs) and codebooks (rows, levels) of float32, codes (rows, inputs)
+# of uint8, h and u (inputs, inputs) of float64; the results are written into what follows the inputs.
+def quant_nearest(weights: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> None: ...
+def quant_kmeans(
+    weights: np.ndarray, importance: np.ndarray | None, codebooks: np.ndarray, codes: np.ndarray
+) -> None: ...
+def quant_gptq(
+    weights: np.ndarray, u: np.ndarray, order: np.ndarray, codebooks: np.ndarray, codes: np.ndarray
+) -> None: ...
+def quant_lnq(
+    weights: np.ndarray,
+    h: np.ndarray,
+    codebooks: np.ndarray,
+    codes: np.ndarray,
+    iterations: int,
+    cycles: int,
+    half: bool,
+    trace: np.ndarray,
+    objectives: np.ndarray,
+) -> None: ...
+def quant_objective(
+    weights: np.ndarray, h: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, objectives: np.ndarray
+) -> None: ...
+def quant_pack(codes: np.ndarray, bits: int, packed: np.ndarray) -> None: ...
+def quant_unpack(packed: np.ndarray, bits: int, codes: np.ndarray) -> None: ...
+def quant_dequantize(packed: np.ndarray, bits: int, codebooks: np.ndarray, group: int, out: np.ndarray) -> None: ...
+def quant_matmul(
+    packed: np.ndarray,
+    bits: int,
+    codebooks: np.ndarray,
+    group: int,
+    x: np.ndarray,
+    out: np.ndarray,
+    precision: str = "exact",
+) -> None: ...
+def quant_fwht(x: np.ndarray, scale: float = 1.0) -> None: ...

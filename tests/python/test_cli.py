@@ -52,7 +52,7 @@ def test_cmakedir_and_includes(capsys):
 
 def test_no_command_shows_the_help(capsys):
     assert main([]) == 2
-    assert "{info,demo,bench}" in capsys.readouterr().out
+    assert "{info,demo,bench,quantize,eval,generate}" in capsys.readouterr().out
 
 
 def test_unknown_command_is_refused(capsys):

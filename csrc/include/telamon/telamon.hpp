@@ -7,5 +7,6 @@
 #include <telamon/core/span.hpp>
 #include <telamon/core/threads.hpp>
 #include <telamon/kron.hpp>
+#include <telamon/quant.hpp>
 #include <telamon/so3.hpp>
 #include <telamon/special.hpp>
