@@ -27,7 +27,7 @@ or by ``pip install nvidia-cublas nvidia-cusolver``, and are loaded by the first
 Of `telamon.quant`, `quant_matmul` and `quant_dequantize` take packed matrices on the GPU, and `telamon.torch` has
 `QuantLinear`.
 
-    >>> w = telamon.quant.quantize_layer(weights, bits=4)
+    >>> w = telamon.quant.quantize_layer(weights, hessian, bits=4)
     >>> telamon.cuda.quant_matmul(x, cupy.asarray(w.packed), cupy.asarray(w.codebooks), bits=4)
 
 The kernels are in libtelamon_cuda, which is there when telamon was built with ``-C cmake.define.TELAMON_CUDA=ON``. The

@@ -33,7 +33,7 @@ that they are as good where eigenvalues coincide: `kron_matmul` and `kron_solve`
 
 `quant_matmul` multiplies arrays (..., inputs) with the packed matrices of `telamon.quant`, by XLA alone.
 
-    >>> w = telamon.quant.quantize_layer(numpy.random.default_rng(0).standard_normal((100, 64)), bits=3)
+    >>> w = telamon.quant.quantize_layer(numpy.random.default_rng(0).standard_normal((100, 64)), method="hqq", bits=3)
     >>> tj.quant_matmul(jnp.ones((7, 64)), w.packed, w.codebooks, bits=3).shape
     (7, 100)
 """

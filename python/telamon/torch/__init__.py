@@ -39,7 +39,7 @@ second.
 is differentiable to every order in the tensors; `QuantLinear` is a module of it. `fwht` is the Walsh-Hadamard
 transform, and cauchy_schwarz_* pull weights towards two or three values.
 
-    >>> w = telamon.quant.quantize_layer(numpy.random.default_rng(0).standard_normal((100, 64)), bits=3)
+    >>> w = telamon.quant.quantize_layer(numpy.random.default_rng(0).standard_normal((100, 64)), method="hqq", bits=3)
     >>> layer = tt.QuantLinear.from_matrix(w)
     >>> layer(torch.randn(7, 64)).shape
     torch.Size([7, 100])
