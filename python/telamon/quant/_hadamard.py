@@ -166,7 +166,8 @@ def _residues(q: int) -> Array:
     character = np.full(q, -1)
     character[[i * i % q for i in range(1, q)]] = 1
     character[0] = 0
-    return character[np.subtract.outer(np.arange(q), np.arange(q)) % q]
+    matrix: Array = character[np.subtract.outer(np.arange(q), np.arange(q)) % q]
+    return matrix
 
 
 def _bordered(q: int, sign: int) -> Array:

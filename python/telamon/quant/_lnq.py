@@ -30,14 +30,24 @@ def descend(
 ) -> tuple[Array, Array, Array]:
     """Codebooks (rows, groups, levels), codes, and the trace, from these.
 
+    Inputs that calibration never met, H_ii = 0, get the nearest levels at the end.
+
     The trace has the start, and per iteration the objective after the codebooks and after each cycle; of groups the
     start and the objective after each sweep over all.
     """
     if books.shape[1] == 1:
         book, codes = np.ascontiguousarray(books[:, 0], np.float32), codes.copy()
         trace, _ = _native.lnq(weights, h, book, codes, iterations, cycles, half)
-        return book[:, None], codes, trace
-    return _descend_groups(weights, h, books, codes, groups_of(len(h), group_size), iterations, cycles, half)
+        books = book[:, None]
+    else:
+        books, codes, trace = _descend_groups(
+            weights, h, books, codes, groups_of(len(h), group_size), iterations, cycles, half
+        )
+    for k, group in enumerate(groups_of(len(h), group_size)):
+        dead = group.start + np.flatnonzero(h.diagonal()[group] == 0)
+        if len(dead):
+            codes[:, dead] = _native.nearest(np.ascontiguousarray(weights[:, dead]), np.ascontiguousarray(books[:, k]))
+    return books, codes, trace
 
 
 class _Groups:

@@ -236,7 +236,7 @@ class QuantizedMatrix:
         """W x + bias of a vector (inputs,): (rows,), float32; see `matmul`."""
         if np.ndim(x) != 1:
             raise ValueError(
-                f"telamon.quant.QuantizedMatrix.matvec: x has shape {np.shape(x)}; pass ({self.shape[1]},)"
+                f"telamon.quant.QuantizedMatrix.matvec: x has shape {np.shape(x)}; pass a vector ({self.shape[1]},)"
             )
         return self.matmul(x, precision=precision)
 
