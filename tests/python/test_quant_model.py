@@ -12,11 +12,12 @@ torch = pytest.importorskip("torch", reason="whole models need the extra quant: 
 transformers = pytest.importorskip("transformers", reason="whole models need the extra quant: transformers")
 pytest.importorskip("joblib", reason="whole models need the extra quant: joblib")
 
-from telamon.quant import QuantizedMatrix, _model_run, quantize_layer  # noqa: E402
+from telamon.quant import _model_run, quantize_layer  # noqa: E402
 from telamon.quant._model import perplexity, quantize_model  # noqa: E402
 from telamon.quant._model_blocks import find_blocks, linears, record  # noqa: E402
 from telamon.quant._model_collect import block_hessians, row_groups, saliences  # noqa: E402
 from telamon.quant._model_tokens import as_batches  # noqa: E402
+from telamon.torch import QuantLinear  # noqa: E402
 
 VOCABULARY = 97
 
@@ -160,7 +161,7 @@ def test_a_layer_is_quantized_as_quantize_layer_does() -> None:
         w = reference.get_submodule(name).weight.detach().numpy()
         sizes = row_groups(len(w), 3)
         want = quantize_layer(w, inputs.hessian, bits=3, Hs=inputs.guided, row_groups=sizes, guidance=0.4, method="lnq")
-        np.testing.assert_array_equal(model.get_submodule(name).matrix.dequantize(), want.dequantize())
+        np.testing.assert_array_equal(model.get_submodule(name).dequantize().numpy(), want.dequantize())
     assert [layer.name for layer in report.layers] == list(found)
     assert all(a >= b for layer in report.layers for a, b in zip(layer.trace, layer.trace[1:], strict=False))
     assert report.settings["tokens"] == 240
@@ -411,7 +412,7 @@ def test_a_layer_without_tokens() -> None:
     block.unused = torch.nn.Linear(48, 16)
     report = quantize_model(model, text(48), context=24)
     assert any("saw no calibration token" in note for note in report.notes)
-    assert isinstance(block.unused.matrix, QuantizedMatrix)
+    assert isinstance(block.unused, QuantLinear)
 
 
 def test_report(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]

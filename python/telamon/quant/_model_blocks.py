@@ -121,7 +121,8 @@ def call(block: nn.Module, x: Tensor, arguments: tuple[tuple[Any, ...], dict[str
     """The hidden states that the block makes of x."""
     args, kwargs = arguments
     out = block(x, *args, **kwargs)
-    return out[0] if isinstance(out, tuple) else out
+    hidden: Tensor = out[0] if isinstance(out, tuple) else out
+    return hidden
 
 
 @torch.no_grad()

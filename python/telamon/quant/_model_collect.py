@@ -93,10 +93,10 @@ def saliences(
 
             def squares(gradient: Tensor) -> None:
                 g = gradient.reshape(-1, gradient.shape[-1]).float()
-                parts = torch.stack([part.square().mean(1) for part in g.split(sizes, dim=1)], dim=1)
+                parts = torch.stack([part.square().mean(1) for part in torch.split(g, sizes, dim=1)], dim=1)
                 found[name][place] = _real(parts, mask[0], name).cpu()
 
-            out.register_hook(squares)
+            out.register_hook(squares)  # type: ignore[no-untyped-call]
 
         return after
 
@@ -109,12 +109,13 @@ def saliences(
             attention = None if batch.mask is None else batch.mask.to(device).long()
             logits = model(input_ids=batch.ids.to(device), attention_mask=attention, use_cache=False).logits
             loss, count = negative_log_likelihood(logits, batch)
-            (loss * 1e3).backward()  # squares of small gradients would be denormal
+            torch.autograd.backward(loss * 1e3)  # squares of small gradients would be denormal
             total, predicted = total + float(loss.detach()), predicted + count
             del logits, loss
             step(index + 1)
     joined = {name: torch.cat(parts).numpy() for name, parts in found.items() if parts}
-    return {name: s / max(float(s.mean()), 1e-30) for name, s in joined.items()}, total / max(predicted, 1)
+    scaled: Saliences = {name: s / np.float32(max(float(s.mean()), 1e-30)) for name, s in joined.items()}
+    return scaled, total / max(predicted, 1)
 
 
 def _real(x: Tensor, mask: Tensor | None, name: str) -> Tensor:
