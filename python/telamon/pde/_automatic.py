@@ -162,6 +162,14 @@ def kernels(domain: Domain, edges: Sequence[float], spectrum: str, components: i
     return out
 
 
+def scaled(given: Sequence[Kernel], variance: float) -> list[Kernel]:
+    """The kernels with their product's variance at this value, that of the first axis' kernel alone."""
+    first = given[0]
+    assert isinstance(first, SpectralMixture)
+    weights = np.asarray(first.weights) * (variance or 1.0)
+    return [SpectralMixture(weights, first.frequencies, first.log_scales, first.spectrum), *given[1:]]
+
+
 def check_kernel(kernel: Kernel, x: Array, axis: int) -> None:
     """Warn where a kernel has power beyond the grid's Nyquist frequency."""
     top = kernel.max_frequency()

@@ -152,7 +152,7 @@ class Basis:
             vectors, s, vt = _svd_by_halves(self.waves, x) if symmetric else _svd(self.waves(x))
             keep = s > _FEATURE_CUTOFF * s[0]
             # between even points as many smooth functions as points oscillate wildly at the ends, as Runge's do
-            keep[x.size - math.isqrt(x.size) :] = False
+            keep[x.size - (math.isqrt(x.size) if x.size > 9 else 1) :] = False
             self.scales = s[keep]
             self._change = vt[keep].T / self.scales
         else:

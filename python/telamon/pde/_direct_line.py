@@ -73,9 +73,9 @@ class Line:
         return both / self.size
 
     def misfit(self, theta: Array) -> float:
-        """The residual on the grid, relative to the largest of the source and the terms."""
+        """The residual between the ends, relative to the largest of the source and the terms."""
         largest = max(float(np.linalg.norm(self.f)), *(float(np.linalg.norm(t @ theta)) for t in self.terms))
-        return float(np.linalg.norm(self.residual(theta)[0])) / (largest or 1.0)
+        return float(np.linalg.norm(self.residual(theta)[0][1:-1])) / (largest or 1.0)
 
     def solve(self, guess: Array | None, tolerance: float) -> tuple[Expansion, bool, list[float]]:
         """The expansion, whether Newton converged, and its residuals."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from telamon.gp import Kernel
+from telamon.gp import Kernel, SpectralMixture
 
-from . import _automatic, _conditions, _direct
+from . import _automatic, _conditions, _direct, _evidence, _paper
 from ._domain import Array, Domain, sample
 from ._operators import Operator
 from ._solution import PDESolution
@@ -41,7 +41,7 @@ class GridPDE:
     spectrum : {"gaussian", "student"}
         Of the default kernels.
     components : int, optional
-        Of each default kernel: 30, or 60 where the spectrum is Student's.
+        Of each default kernel: 30, or 60 with method "direct" and Student's spectrum.
     max_frequency : float or sequence of float, optional
         Highest frequency of the default kernels in cycles per unit, instead of the band found.
     tolerance : float
@@ -98,9 +98,8 @@ class GridPDE:
         self.operator = operator
         self._domain = Domain.build(axes, domain, shape, operator.dimension)
         self.axes, self.method, self.spectrum = self._domain.axes, method, spectrum
-        self.components = (
-            {"gaussian": 30, "student": 60}[spectrum] if components is None else _count(components, "components")
-        )
+        many = 60 if spectrum == "student" and method == "direct" else 30
+        self.components = many if components is None else _count(components, "components")
         self.max_iterations = None if max_iterations is None else _count(max_iterations, "max_iterations")
         self.kernels = self._given(kernel)
         self.max_frequency = self._given_frequencies(max_frequency)
@@ -183,7 +182,48 @@ class GridPDE:
             return PDESolution(
                 self.operator, domain, f, source, [out.expansion], kernels, "direct", out.converged, steps, out.history
             )
-        raise NotImplementedError(self.method)
+        if self.method == "evidence":
+            return self._evidence(f, source, rows, kernels, start)
+        objective = _paper.Objective(self.operator, domain, source, rows, kernels, self.boundary_weight, self.jitter)
+        epochs = 1000 if self.max_iterations is None else self.max_iterations
+        parameters, history = _paper.adam(objective, epochs, self.learning_rate)
+        expansion, learned = objective.expansion(parameters)
+        return PDESolution(self.operator, domain, f, source, [expansion], learned, "paper", True, epochs, history)
+
+    def _evidence(self, f: Any, source: Array, rows: Any, kernels: list[Kernel], start: Array | None) -> PDESolution:
+        domain = self._domain
+        # where to linearise, and how large u is: by smooth kernels, whatever those to be learned are
+        edges = _automatic.bands(self.operator, domain, f, source, rows, warn=False)
+        smooth = _automatic.kernels(domain, edges, "gaussian", 30)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", _direct.BoundaryWarning)
+            first = _direct.solve(self.operator, domain, source, rows, smooth, start, self.tolerance)
+        around = PDESolution(self.operator, domain, f, source, [first.expansion], smooth, "direct")
+        if self.kernels is None:
+            kernels = _automatic.scaled(kernels, float(np.mean(np.square(around.values))))
+        steps = 200 if self.max_iterations is None else self.max_iterations
+        found = _evidence.solve(self.operator, domain, source, rows, kernels, around, self.noise, steps)
+        if not found.converged:
+            warnings.warn(
+                f"telamon.pde: L-BFGS stopped after {found.iterations} iterations before it converged; raise "
+                f"'max_iterations'.",
+                _direct.ConvergenceWarning,
+                stacklevel=3,
+            )
+        return PDESolution(
+            self.operator,
+            domain,
+            f,
+            source,
+            found.parts,
+            found.kernels,
+            "evidence",
+            found.converged,
+            found.iterations,
+            found.history,
+            found.value,
+            found.deviation,
+        )
 
     def _given(self, kernel: Any) -> list[Kernel] | None:
         d = self.operator.dimension
@@ -217,6 +257,8 @@ class GridPDE:
             edges = self.max_frequency
             if edges is None:
                 edges = _automatic.bands(self.operator, self._domain, f, source, rows)
+            if self.method == "paper":  # as the authors start
+                return [SpectralMixture.init(self.components, e, self.spectrum, log_scale=0.0) for e in edges]
             kernels = _automatic.kernels(self._domain, edges, self.spectrum, self.components)
         for axis, (kernel, x) in enumerate(zip(kernels, self.axes, strict=True)):
             _automatic.check_kernel(kernel, x, axis)

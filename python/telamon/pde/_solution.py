@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,18 @@ class Expansion(NamedTuple):
         for matrix in values[1:]:
             part = np.einsum("pj,pjk->pk", matrix, part.reshape(len(points), matrix.shape[1], -1))
         return part[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """k(x, points), differentiated in its second argument: functions of one axis, one for each point."""
+
+    kernel: Kernel
+    points: Array
+    order: int
+
+    def __call__(self, x: Array, order: int = 0, /) -> Array:
+        return self.kernel.derivative(x, self.points, dx=order, dy=self.order)
 
 
 class Frequencies(NamedTuple):
@@ -98,8 +111,8 @@ class PDESolution:
 
         Parameters
         ----------
-        at : array_like, shape (m, d), or a list or tuple of d vectors
-            Points, or the axes of a grid. In one dimension a vector is m points.
+        at : array_like, shape (m, d), or a tuple of d vectors
+            Points, or the axes of a grid; a list of d ndarrays is a grid too. In one dimension a vector is m points.
 
         Returns
         -------
@@ -195,7 +208,8 @@ class PDESolution:
     def _where(self, at: Any) -> list[Array] | Array:
         """Axes as a list, points as an array (m, d); warns outside the box."""
         d = self._domain.dimension
-        if isinstance(at, (list, tuple)) and len(at) == d and all(np.ndim(a) == 1 for a in at):
+        grid = isinstance(at, tuple) or (isinstance(at, list) and all(isinstance(a, np.ndarray) for a in at))
+        if grid and len(at) == d and all(np.ndim(a) == 1 for a in at):
             axes = [np.asarray(a, dtype=np.float64) for a in at]
             self._inside(axes)
             return axes
@@ -203,7 +217,7 @@ class PDESolution:
         if d == 1 and points.ndim == 1:
             points = points[:, None]
         if points.ndim != 2 or points.shape[1] != d:
-            raise ValueError(f"'at' must be points of shape (m, {d}) or a list of {d} axes, got shape {points.shape}.")
+            raise ValueError(f"'at' must be points of shape (m, {d}) or a tuple of {d} axes, got shape {points.shape}.")
         self._inside(list(points.T))
         return points
 
