@@ -183,14 +183,15 @@ def test_more_bits_come_closer() -> None:
     )  # 256 free values for rows of 48 to 80 weights: only half precision and 14 bits of x are left
 
 
-@pytest.mark.parametrize("method", ["rtn", "hqq", "kmeans", "squeezellm", "gptq", "lnq", "guided"])
+@pytest.mark.parametrize("method", ["rtn", "hqq", "nupes", "kmeans", "squeezellm", "gptq", "lnq", "guided"])
 def test_every_method_and_ragged_groups(method: str) -> None:
     model = tiny()
-    tokens = None if method in ("rtn", "hqq") else text(96)
-    report = quantize_model(model, tokens, bits=4, method=method, group_size=32, context=24)  # 48 and 80 inputs
+    tokens = None if method in ("rtn", "hqq", "nupes") else text(96)
+    group = None if method == "nupes" else 32  # of 48 and 80 inputs
+    report = quantize_model(model, tokens, bits=4, method=method, group_size=group, context=24)
     assert len(report.layers) == 14
     assert math.isfinite(perplexity(model, text(48), 24))
-    assert model.model.layers[0].mlp.down_proj.codebooks.shape == (48, 3, 16)
+    assert model.model.layers[0].mlp.down_proj.codebooks.shape == (48, 3 if group else 1, 16)
 
 
 def test_guided_gptq_and_groups_that_do_not_divide_rows() -> None:

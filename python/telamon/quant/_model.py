@@ -51,11 +51,11 @@ def quantize_model(
         A causal language model whose blocks hold nn.Linear: the longest module list of such blocks is taken.
     tokens : array_like of int, list of array_like, or dict
         For calibration: (tokens,) is cut into windows of `context`; (sequences, length), a list of sequences, and a
-        tokenizer's dict of "input_ids" and "attention_mask" are taken as they are, without padding. "rtn" and "hqq"
-        need none.
+        tokenizer's dict of "input_ids" and "attention_mask" are taken as they are, without padding. "rtn", "hqq" and
+        "nupes" need none.
     bits : int
         1 to 8.
-    method : {"guided", "lnq", "gptq", "squeezellm", "kmeans", "rtn", "hqq"}
+    method : {"guided", "lnq", "gptq", "squeezellm", "kmeans", "rtn", "hqq", "nupes"}
         Of `quantize_layer`; "guided" is "lnq" with `guidance` 0.5 where it is not given. "squeezellm" weights by the
         diagonal of X'X.
     guidance : float, optional

@@ -97,9 +97,7 @@ class Run:
                 raise ValueError(f"{where}: groups is {settings.groups}, and {name} has {least} rows; pass fewer")
         if tokens is None:
             if settings.needs_tokens:
-                raise ValueError(
-                    f'{where}: method "{settings.method}" needs calibration tokens; "hqq" and "rtn" need none'
-                )
+                raise ValueError(f'{where}: method "{settings.method}" needs calibration tokens; "hqq" does not')
             self.batches = []
         else:
             self.batches = as_batches(where, "tokens", tokens, context, vocabulary(model))

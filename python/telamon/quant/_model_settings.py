@@ -12,8 +12,8 @@ from ._check import as_choice, as_number, as_whole
 __all__ = ["Settings", "as_settings"]
 
 # The methods of `quantize_layer`, and LNQ with guidance under its own name.
-METHODS = ("guided", "lnq", "gptq", "squeezellm", "kmeans", "rtn", "hqq")
-_DATA_FREE = ("rtn", "hqq")
+METHODS = ("guided", "lnq", "gptq", "squeezellm", "kmeans", "rtn", "hqq", "nupes")
+_DATA_FREE = ("rtn", "hqq", "nupes")
 _GUIDED = ("guided", "gptq", "lnq")
 
 # Chosen on text that is neither for calibration nor for tests: docs/quant_models.md.
