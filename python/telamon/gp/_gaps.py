@@ -39,8 +39,6 @@ from ._problem import Problem
 _BATCH = 1 << 24
 #: The change of the quadrature, per cell, at which Lanczos stops: far below any standard error.
 _QUADRATURE = 1e-8
-#: Draws for a variance: its part that the gaps cause has the relative error sqrt(2 / draws).
-_DRAWS = 64
 
 
 class Settings(NamedTuple):
@@ -50,6 +48,7 @@ class Settings(NamedTuple):
     steps: int
     rtol: float
     seed: int
+    draws: int
 
 
 class Gaps:
@@ -277,12 +276,13 @@ class MaskedPosterior:
         extra = np.sqrt(np.maximum(self.s * model.noise - g, 0.0))
         batch = max(1, min(model.settings.probes, _BATCH // lam.size))
         done = 0
-        while done < _DRAWS:
-            x = self.eig.sample(min(batch, _DRAWS - done), g, rng=rng)
+        draws = model.settings.draws
+        while done < draws:
+            x = self.eig.sample(min(batch, draws - done), g, rng=rng)
             difference = self.eig.solve(x, g)
             noisy = x + extra * rng.standard_normal(x.shape)
             difference -= self.system.solve(noisy, rtol=model.settings.rtol).x
             for part in difference:
                 lost += (match(scaled, part) if operator is None else operator.matmul_grid(part)) ** 2
             done += len(x)
-        return np.asarray(out - lost / _DRAWS)
+        return np.asarray(out - lost / draws)
