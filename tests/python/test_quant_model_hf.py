@@ -172,3 +172,35 @@ def test_an_interrupted_command_says_how_to_go_on(  # type: ignore[no-untyped-de
     arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--calibration", text, "--context", "32"]
     assert _cli.quantize(arguments) == 130
     assert "the same command resumes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("Qwen2", {}),  # biases
+        ("Gemma3", {"head_dim": 12, "sliding_window": 8}),  # masks and positions that differ from block to block
+        ("GPTNeoX", {}),  # attention and MLP side by side
+        ("OPT", {"ffn_dim": 80, "word_embed_proj_dim": 48}),  # two-dimensional inputs of its MLP
+    ],
+)
+def test_other_architectures(name: str, changes: dict, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    sizes = {"hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 4, "num_key_value_heads": 2}
+    common = {"num_hidden_layers": 3, "vocab_size": 26, "max_position_embeddings": 64}
+    marks = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 1}
+    config = getattr(transformers, "Gemma3TextConfig" if name == "Gemma3" else f"{name}Config")
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{name}ForCausalLM")(config(**sizes, **common, **marks, **changes)).eval()
+    tokens = np.random.default_rng(1).integers(2, 26, (4, 24))
+    mask = np.ones_like(tokens)
+    mask[0, 20:] = 0
+    batch = {"input_ids": tokens, "attention_mask": mask}
+    report = quantize_model(model, batch, bits=4, out_dir=tmp_path)
+    assert {layer.tokens for layer in report.layers} == {92}
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path)(input_ids=IDS).logits, model(input_ids=IDS).logits)
+
+
+def test_models_without_linear_layers_are_refused() -> None:
+    config = transformers.GPT2Config(vocab_size=26, n_embd=48, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=1)
+    with pytest.raises(ValueError, match=r"made of nn\.Linear"):
+        quantize_model(transformers.GPT2LMHeadModel(config), np.arange(24), context=24)
