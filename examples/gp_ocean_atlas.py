@@ -79,11 +79,11 @@ def main(full: bool) -> None:
     mean, std = model.predict(return_std=True, include_noise=True)
     print(f"predicted everywhere in {time.perf_counter() - start:.0f} s")
     error, expected = (mean - y)[hidden], std[hidden]
-    zonal = np.nanmean(np.where(known, y, np.nan), axis=3, keepdims=True)
+    zonal = np.where(known, y, 0.0).sum(axis=3, keepdims=True) / np.maximum(known.sum(axis=3, keepdims=True), 1)
     print(f"{hidden.sum()} hidden cells: root mean square error {np.sqrt(np.mean(error**2)):.3f} K")
     print(f"    the model expected {np.sqrt(np.mean(expected**2)):.3f} K")
     print(f"    half of them are within {np.median(np.abs(error)):.3f} K")
-    print(f"    the mean of month, depth and latitude is off by {np.sqrt(np.nanmean((y - zonal)[hidden] ** 2)):.3f} K")
+    print(f"    the mean of month, depth and latitude is off by {np.sqrt(np.mean((y - zonal)[hidden] ** 2)):.3f} K")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """GridGP against dense algebra: likelihoods, gradients and predictions, for every pattern of gaps and noise."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -316,3 +317,32 @@ def test_gaps_leave_an_even_axis_even():
             if model.solver_ == "exact":
                 assert np.allclose(model.predict(return_std=True)[1].ravel() ** 2, cov.diagonal(), rtol=1e-9)
             assert model.sample_posterior(random_state=0).shape == values.shape
+
+
+def test_repeated_eigenvalues():
+    """A periodic kernel around its whole period has them in pairs, a constant one is 0 many times."""
+    axes = [np.arange(8) / 8, np.linspace(0, 1, 5), np.linspace(0, 1, 4)]
+    kernels = [gp.Periodic(1.0, 0.7, 1.5, fixed=("period",)), gp.Constant(1.0), gp.RBF(0.5)]
+    y = np.random.default_rng(0).normal(size=(8, 5, 4))
+    for mask in (None, np.random.default_rng(1).random(y.shape) > 0.2):
+        for dense_limit in (0, 1500):
+            model = gp.GridGP(kernels, 0.1, optimizer=None, fixed_noise=False, dense_limit=dense_limit, rtol=1e-12)
+            model.fit(axes, y, mask)
+            gradient = model.log_marginal_likelihood(eval_gradient=True)[1]
+            assert np.allclose(gradient, differences(model), rtol=1e-6, atol=1e-6 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("mean", ["zero", "constant"])
+def test_memory(mean):
+    """At most eight arrays of N numbers for an evaluation with its gradient, and for predictions with deviations."""
+    n = 60
+    y = np.random.default_rng(0).normal(size=(n, n, n))
+    model = gp.GridGP([gp.Matern(1.5, 0.1)] * 3, 0.5, mean=mean, optimizer=None, fixed_noise=False)
+    tracemalloc.start()
+    try:
+        model.fit([np.linspace(0, 1, n)] * 3, y)
+        model.log_marginal_likelihood(eval_gradient=True)
+        model.predict(return_std=True)
+        assert tracemalloc.get_traced_memory()[1] <= 8 * y.nbytes
+    finally:
+        tracemalloc.stop()
