@@ -1,8 +1,7 @@
-"""Whole models: calibration against sums over all tokens, resumption, executors, and what is asked for wrongly."""
+"""Whole models: calibration against sums over all tokens, layers as by quantize_layer, what is asked for wrongly."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import math
 
 import numpy as np
@@ -12,36 +11,14 @@ torch = pytest.importorskip("torch", reason="whole models need the extra quant: 
 transformers = pytest.importorskip("transformers", reason="whole models need the extra quant: transformers")
 pytest.importorskip("joblib", reason="whole models need the extra quant: joblib")
 
-from telamon.quant import _model_run, quantize_layer  # noqa: E402
+from quant_model_support import VOCABULARY, text, tiny  # noqa: E402
+
+from telamon.quant import quantize_layer  # noqa: E402
 from telamon.quant._model import perplexity, quantize_model  # noqa: E402
 from telamon.quant._model_blocks import find_blocks, linears, record  # noqa: E402
 from telamon.quant._model_collect import block_hessians, row_groups, saliences  # noqa: E402
 from telamon.quant._model_tokens import as_batches  # noqa: E402
 from telamon.torch import QuantLinear  # noqa: E402
-
-VOCABULARY = 97
-
-
-def tiny(tied: bool = False, seed: int = 0, **changes: object) -> torch.nn.Module:
-    """A Llama of two blocks with random weights, large enough that layers differ in what they feed the next."""
-    torch.manual_seed(seed)
-    sizes = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "vocab_size": VOCABULARY}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
-    config = transformers.LlamaConfig(
-        **{**sizes, **heads, "initializer_range": 0.15, "tie_word_embeddings": tied, **changes}
-    )
-    model = transformers.LlamaForCausalLM(config).eval()
-    with torch.no_grad():
-        model.lm_head.weight *= 0.3  # close to chance, not worse than it
-    return model
-
-
-def text(n: int = 160, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, VOCABULARY, n)
-
-
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def collect(model: torch.nn.Module, batches: list, groups: int = 1) -> tuple[dict, dict]:
@@ -213,124 +190,10 @@ def test_perplexity_is_that_of_the_loss() -> None:
     assert perplexity(model, list(ids.numpy()), 24) == pytest.approx(want, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["joblib", "processes", "pool", "dask"])
-def test_two_processes_give_the_same_bits(kind: str) -> None:
-    want, model = tiny(), tiny()
-    quantize_model(want, text(96), bits=3, method="lnq", context=24)
-    arguments = {"bits": 3, "method": "lnq", "context": 24}
-    if kind == "joblib":
-        quantize_model(model, text(96), n_jobs=2, **arguments)
-    elif kind == "processes":
-        import multiprocessing
-
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as executor:
-            quantize_model(model, text(96), executor=executor, **arguments)
-    elif kind == "pool":
-        import multiprocessing
-
-        with multiprocessing.get_context("spawn").Pool(2) as executor:
-            quantize_model(model, text(96), executor=executor, **arguments)
-    else:
-        distributed = pytest.importorskip("distributed", reason="dask's executor needs dask.distributed")
-        with (
-            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            quantize_model(model, text(96), executor=client, **arguments)
-    for name, tensor in weights(want).items():
-        assert torch.equal(model.state_dict()[name], tensor), name
-
-
-def test_ray_is_called_by_its_module() -> None:
-    class Ray:
-        """What is used of the module, run at once."""
-
-        @staticmethod
-        def remote(function):  # type: ignore[no-untyped-def]
-            return type("Remote", (), {"remote": staticmethod(function)})
-
-        @staticmethod
-        def get(values):  # type: ignore[no-untyped-def]
-            return values
-
-    model = tiny()
-    assert len(quantize_model(model, text(48), executor=Ray, context=24).layers) == 14
-    with pytest.raises(TypeError, match="without submit or map"):
-        quantize_model(tiny(), text(48), executor=object(), context=24)
-    with pytest.raises(ValueError, match="n_jobs is for joblib"):
-        quantize_model(tiny(), text(48), executor=Ray, n_jobs=2, context=24)
-
-
-# ---- interruption
-
-
-class Interrupting:
-    """An executor that is stopped after some jobs."""
-
-    def __init__(self, after: int) -> None:
-        self.left, self.ran = after, 0
-
-    def map(self, function, jobs):  # type: ignore[no-untyped-def]
-        for job in jobs:
-            if self.left == 0:
-                raise KeyboardInterrupt
-            self.left -= 1
-            self.ran += 1
-            yield function(job)
-
-
-@pytest.mark.parametrize("method", ["lnq", "guided"])
-def test_an_interrupted_run_resumes(method: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    model, want = tiny(), tiny()
-    arguments = {"bits": 3, "method": method, "context": 24}
-    before = weights(model)
-    with pytest.raises(KeyboardInterrupt):
-        quantize_model(model, text(96), out_dir=tmp_path, executor=Interrupting(9), **arguments)
-    for name, tensor in before.items():
-        assert torch.equal(model.state_dict()[name], tensor), name
-    assert len(list(tmp_path.glob("layers/model*"))) == 7  # those of the first block
-
-    damaged = tmp_path / "layers" / "model.layers.0.mlp.up_proj.safetensors"
-    damaged.write_bytes(damaged.read_bytes()[:-3])
-    if method == "guided":
-        monkeypatch.setattr(_model_run, "saliences", lambda *args: pytest.fail("gradients are there already"))
-    executor = Interrupting(100)
-    report = quantize_model(model, text(96), out_dir=tmp_path, executor=executor, **arguments)
-    assert executor.ran == 8
-    assert sum(layer.resumed for layer in report.layers) == 6
-    monkeypatch.undo()
-    quantize_model(want, text(96), **arguments)
-    for name, tensor in weights(want).items():
-        assert torch.equal(model.state_dict()[name], tensor), name
-    assert not (tmp_path / "layers").exists()
-    names = {path.name for path in tmp_path.iterdir()}
-    files = {"config.json", "generation_config.json", "model.safetensors"}
-    assert names == files | {"quantize_report.json", "quantize_report.md"}
-
-
-def test_other_settings_or_tokens_start_anew(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(KeyboardInterrupt):
-        quantize_model(tiny(), text(96), bits=3, context=24, out_dir=tmp_path, executor=Interrupting(9))
-    for changes in ({"bits": 2}, {"guidance": 0.25}, {"context": 12}):
-        with pytest.raises(KeyboardInterrupt):
-            quantize_model(
-                tiny(),
-                text(96),
-                out_dir=tmp_path,
-                executor=(stopped := Interrupting(7)),
-                **{"bits": 3, "context": 24, **changes},
-            )
-        assert stopped.ran == 7, changes
-    executor = Interrupting(100)
-    quantize_model(tiny(), text(96, seed=1), bits=3, context=24, out_dir=tmp_path, executor=executor)
-    assert executor.ran == 14
-
-
 # ---- what is asked for wrongly
 
 
-def test_unwritable_folder_and_full_disk(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_unwritable_folder_and_full_disk(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("")
     for folder in (file, file / "below"):
@@ -416,7 +279,7 @@ def test_a_layer_without_tokens() -> None:
     assert isinstance(block.unused, QuantLinear)
 
 
-def test_report(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_report(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
     model = tiny()

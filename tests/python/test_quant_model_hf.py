@@ -19,7 +19,7 @@ from telamon.torch import QuantLinear  # noqa: E402
 WORDS = [*"abcdefghijklmnop", "the", "of", "and", "he", "shall", "lord", "unto", "they"]
 
 
-def make(folder, tied: bool = False, bias: bool = False, words: list[str] = WORDS):  # type: ignore[no-untyped-def]
+def make(folder, tied: bool = False, bias: bool = False, words: list[str] = WORDS):
     """A folder with a tiny Llama of random weights and a tokenizer of whole words."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
@@ -51,12 +51,12 @@ def make(folder, tied: bool = False, bias: bool = False, words: list[str] = WORD
     return model
 
 
-def load(folder):  # type: ignore[no-untyped-def]
+def load(folder):
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
 
 
 @pytest.fixture
-def text(tmp_path) -> str:  # type: ignore[no-untyped-def]
+def text(tmp_path) -> str:
     path = tmp_path / "text.txt"
     path.write_text(" ".join(np.random.default_rng(0).choice(WORDS, 600)))
     return str(path)
@@ -67,7 +67,7 @@ IDS = torch.arange(2, 24)[None]
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("extra", [{}, {"head_bits": 4}, {"embedding_bits": 4}, {"head_bits": 4, "embedding_bits": 3}])
-def test_round_trip(tmp_path, tied: bool, extra: dict) -> None:  # type: ignore[no-untyped-def]
+def test_round_trip(tmp_path, tied: bool, extra: dict) -> None:
     model = make(tmp_path / "in", tied, bias=True)
     tokens = np.random.default_rng(1).integers(2, 26, 96)
     quantize_model(model, tokens, bits=3, context=24, group_size=32, out_dir=tmp_path / "out", **extra)
@@ -88,7 +88,7 @@ def test_round_trip(tmp_path, tied: bool, extra: dict) -> None:  # type: ignore[
     assert read.generate(IDS, max_new_tokens=3, do_sample=False).shape == (1, 25)
 
 
-def test_bfloat16_keeps_codebooks(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_bfloat16_keeps_codebooks(tmp_path) -> None:
     model = make(tmp_path / "in")
     quantize_model(model, np.random.default_rng(1).integers(2, 26, 96), context=24, out_dir=tmp_path / "out")
     half = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.bfloat16)
@@ -100,7 +100,7 @@ def test_bfloat16_keeps_codebooks(tmp_path) -> None:  # type: ignore[no-untyped-
     assert (got - want).abs().max() <= 0.05 * want.abs().max()  # 8 bits of mantissa through two blocks
 
 
-def test_files_of_another_model_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_files_of_another_model_are_refused(tmp_path) -> None:
     model = make(tmp_path / "in")
     quantize_model(model, method="rtn", bits=4, out_dir=tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -116,7 +116,7 @@ def test_files_of_another_model_are_refused(tmp_path) -> None:  # type: ignore[n
     register_transformers()  # a second time does no harm
 
 
-def test_command_line(tmp_path, text: str, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_command_line(tmp_path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "in", tied=True)
     source, out = str(tmp_path / "in"), str(tmp_path / "out")
     common = ["--context", "32", "--tokens", "256"]
@@ -140,7 +140,7 @@ def test_command_line(tmp_path, text: str, capsys: pytest.CaptureFixture[str]) -
     assert _cli.generate([out, "--prompt", "the lord", "--tokens", "5", "--temperature", "1"]) == 0
 
 
-def test_command_line_errors(tmp_path, text: str, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_command_line_errors(tmp_path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "in")
     source = str(tmp_path / "in")
 
@@ -160,7 +160,7 @@ def test_command_line_errors(tmp_path, text: str, capsys: pytest.CaptureFixture[
     says([str(tmp_path / "other"), str(tmp_path / "out"), "--calibration", text], "do not belong together")
 
 
-def test_an_interrupted_command_says_how_to_go_on(  # type: ignore[no-untyped-def]
+def test_an_interrupted_command_says_how_to_go_on(
     tmp_path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path / "in")
@@ -183,7 +183,7 @@ def test_an_interrupted_command_says_how_to_go_on(  # type: ignore[no-untyped-de
         ("OPT", {"ffn_dim": 80, "word_embed_proj_dim": 48}),  # two-dimensional inputs of its MLP
     ],
 )
-def test_other_architectures(name: str, changes: dict, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_other_architectures(name: str, changes: dict, tmp_path) -> None:
     sizes = {"hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 4, "num_key_value_heads": 2}
     common = {"num_hidden_layers": 3, "vocab_size": 26, "max_position_embeddings": 64}
     marks = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 1}

@@ -6,7 +6,7 @@ name to {"bits", "group_size"}, and the same for "embeddings". Only safetensors 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -64,6 +64,14 @@ class QuantEmbedding(nn.Module):
             group_size=self.group_size,
         )
         return rows.to(self.dtype)[places].reshape(*ids.shape, self.embedding_dim)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantEmbedding:
+        # As in QuantLinear: codebooks follow to other devices, not to bfloat16, which would round them once more.
+        books = self.codebooks
+        super()._apply(fn, recurse)
+        if self.codebooks.dtype != books.dtype:
+            self.codebooks = books.to(self.codebooks.device)
+        return self
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, bits={self.bits}, group_size={self.group_size}"
