@@ -52,6 +52,12 @@ def test_it_is_imported_when_asked_for():
         gp.nonesuch  # noqa: B018
 
 
+def test_it_says_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(ImportError, match=r"pip install 'telamon\[gp\]'"):
+        fitted()
+
+
 def test_attributes():
     model = fitted()
     assert model.theta_.shape == (4,)

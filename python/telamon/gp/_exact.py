@@ -14,6 +14,7 @@ from telamon import kron
 from ._axes import Array
 from ._base import Kernel
 from ._problem import Problem
+from ._scipy import scipy
 
 
 @dataclass
@@ -86,8 +87,7 @@ class Exact:
 
     def _single(self, kernels: Sequence[Kernel], s: float, gradient: bool) -> Evaluation | None:
         """A single block, by Cholesky's decomposition, which is faster; None where it breaks down."""
-        from scipy import linalg
-
+        linalg = scipy("linalg")
         block, y = self.problem.blocks[0], self.problem.y.reshape(-1)
         scale = np.ones(y.size) if self.problem.scales is None else self.problem.scales[0]
         a = np.array(block.factor(kernels).toarray(), order="F")

@@ -12,12 +12,11 @@ from numpy.typing import ArrayLike
 
 from telamon.stats._sklearn import BaseEstimator, ConvergenceWarning, NotFittedError
 
-from . import _axes, _optimize, _predict
+from . import _arguments, _axes, _optimize, _predict
 from ._axes import Array
 from ._base import Kernel
 from ._exact import Evaluation, Exact
 from ._gaps import Masked, Settings
-from ._kernels import Matern
 from ._problem import Problem, observations, problem
 
 
@@ -186,13 +185,13 @@ class GridGP(BaseEstimator):
         ConvergenceWarning
             If the optimiser or a solver did not reach its tolerance.
         """
-        self._check_parameters()
+        _arguments.check(self)
         points, y, observed = observations(axes, Y, mask)
         data = problem(points, y, observed, noise, self.dense_limit)
-        kernels = self._start(points, data.variance)
+        kernels = _arguments.kernels(self.kernels, points, data.variance)
         self._warn_of_frequencies(kernels, points)
         free = noise is None if self.fixed_noise is None else not self.fixed_noise
-        s = self._first_noise(0.1 * data.variance if noise is None else 1.0)
+        s = _arguments.noise(self.noise, 0.1 * data.variance if noise is None else 1.0)
         self.axes_ = points
         self._data, self._free_noise = data, free
         self._model = self._likelihood(data)
@@ -214,47 +213,6 @@ class GridGP(BaseEstimator):
         self.mean_ = self._posterior.mean
         self.theta_ = self._join(self.kernels_, self.noise_)
         return self
-
-    def _check_parameters(self) -> None:
-        if self.mean not in ("zero", "constant"):
-            raise ValueError(f"'mean' must be 'zero' or 'constant', got {self.mean!r}.")
-        if self.optimizer not in ("lbfgs", None):
-            raise ValueError(f"'optimizer' must be 'lbfgs' or None, got {self.optimizer!r}.")
-        least = {"n_restarts": 0, "max_iter": 1, "dense_limit": 0, "n_probes": 2, "n_steps": 2, "n_draws": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-                raise ValueError(f"'{name}' must be an integer >= {low}, got {value!r}.")
-        for name in ("tol", "rtol"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"'{name}' must lie between 0 and 1, got {getattr(self, name)!r}.")
-
-    def _first_noise(self, default: float) -> float:
-        if self.noise is None:
-            return default
-        try:
-            s = float(self.noise)
-        except (TypeError, ValueError):
-            s = math.nan
-        if not 0 < s < math.inf:
-            raise ValueError(
-                f"'noise' must be a positive variance, got {self.noise!r}; without noise, pass 1e-8 of Y's variance. "
-                "Variances that differ from cell to cell go to fit."
-            )
-        return s
-
-    def _start(self, axes: list[Array], variance: float) -> list[Kernel]:
-        given = self.kernels
-        if given is None:
-            spans = [0.1 * float(np.ptp(x)) or 1.0 for x in axes]
-            given = [Matern(2.5, span, variance if i == 0 else 1.0) for i, span in enumerate(spans)]
-        given = [given] if isinstance(given, Kernel) else list(given)
-        for i, kernel in enumerate(given):
-            if not isinstance(kernel, Kernel):
-                raise ValueError(f"'kernels[{i}]' must be a kernel of telamon.gp, got {kernel!r}.")
-        if len(given) != len(axes):
-            raise ValueError(f"'kernels' has {len(given)} entries, the grid has {len(axes)} axes; pass one for each.")
-        return _optimize.identifiable(given)
 
     @staticmethod
     def _warn_of_frequencies(kernels: Sequence[Kernel], axes: Sequence[Array]) -> None:
@@ -448,7 +406,7 @@ class GridGP(BaseEstimator):
             points = self.axes_
         else:
             points = [_axes.axis_points(x, f"axes[{i}]") for i, x in enumerate(axes)]
-        kernels = self.kernels_ if hasattr(self, "_posterior") else self._start(points, 1.0)
+        kernels = self.kernels_ if hasattr(self, "_posterior") else _arguments.kernels(self.kernels, points, 1.0)
         if len(kernels) != len(points):
             raise ValueError(f"'axes' has {len(points)} entries, there are {len(kernels)} kernels; pass one for each.")
         mean = self.mean_ if hasattr(self, "_posterior") else 0.0

@@ -14,6 +14,7 @@ from . import _axes
 from ._axes import Array
 from ._base import Kernel
 from ._compose import Product, Sum
+from ._scipy import scipy
 
 #: How far a hyperparameter may move where nothing is known, as a logarithm or in units of its own.
 _REACH = math.log(1e4)
@@ -135,11 +136,9 @@ class _Ascent:
         self.report(self.iterations, self.value / self.scale)
 
     def _minimize(self, start: Array, max_iter: int, tol: float) -> Any:
-        from scipy import optimize
-
         # no slope above tol; or, as values have a square's precision, no gain worth mention
         options = {"maxiter": max_iter, "gtol": tol, "ftol": 1e-3 * tol**1.5, "maxcor": 20}
-        return optimize.minimize(
+        return scipy("optimize").minimize(
             self._negative,
             start,
             method="L-BFGS-B",
