@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -60,12 +61,13 @@ class Exact:
             factors = [f.scaled_both(root) for f, root in zip(factors, self.roots, strict=True)]
         return kron.KroneckerEig(factors)
 
-    def evaluate(self, kernels: Sequence[Kernel], s: float, gradient: bool = True) -> Evaluation:
-        """The log marginal likelihood at these kernels and noise."""
-        single = self._single(kernels, s, gradient) if len(self.problem.blocks) == 1 else None
-        if single is not None:
-            return single
-        eig = self.eig(kernels)
+    def evaluate(self, kernels: Sequence[Kernel], s: float, gradient: bool = True, posterior: Any = None) -> Evaluation:
+        """The log marginal likelihood at these kernels and noise; `posterior`, if there is one, spares work."""
+        if posterior is None and len(self.problem.blocks) == 1:
+            single = self._single(kernels, s, gradient)
+            if single is not None:
+                return single
+        eig = self.eig(kernels) if posterior is None else posterior.eig
         mean, y = self._centred(eig, s)
         if not gradient:
             return Evaluation(eig.log_likelihood(y, s) - 0.5 * self.log_scale, mean=mean)
@@ -123,7 +125,6 @@ class ExactPosterior:
         self.eig = model.eig(kernels)
         self.mean, y = model._centred(self.eig, s)
         self.alpha = model.scaled(self.eig.solve(y, s))
-        self.converged, self.iterations = True, 0
 
     def solve(self, x: Array) -> Array:
         """A^-1 x of tensors (.., n_1, .., n_b) over the blocks."""

@@ -23,7 +23,7 @@ import functools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -189,13 +189,16 @@ class Masked:
         mean = float((ones * result.x[0]).sum() / (ones * result.x[1]).sum())
         return mean, result.x[0] - mean * result.x[1], result
 
-    def evaluate(self, kernels: Sequence[Kernel], s: float, gradient: bool = True) -> Evaluation:
-        """The log marginal likelihood at these kernels and noise."""
+    def evaluate(self, kernels: Sequence[Kernel], s: float, gradient: bool = True, posterior: Any = None) -> Evaluation:
+        """The log marginal likelihood at these kernels and noise; `posterior`, if there is one, spares work."""
         g = s * self.least
-        eig = self.eig(kernels)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", kron.ConvergenceWarning)  # reported once, by the fit
-            mean, alpha, result = self.weights(self.system(eig, s))
+        eig = self.eig(kernels) if posterior is None else posterior.eig
+        if posterior is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", kron.ConvergenceWarning)  # reported once, by the fit
+                mean, alpha, result = self.weights(self.system(eig, s))
+        else:
+            mean, alpha, result = posterior.mean, posterior.scaled_alpha, posterior.result
         gaps = Gaps(eig, self.tau, g)
         det = determinant(gaps, self.settings)
         weights = [np.empty(n) for n in eig.grid]
@@ -245,9 +248,8 @@ class MaskedPosterior:
         self.model, self.s = model, s
         self.eig = model.eig(kernels)
         self.system = model.system(self.eig, s)
-        self.mean, alpha, result = model.weights(self.system)
-        self.alpha = model.scaled(alpha)
-        self.converged, self.iterations = result.converged, result.iterations
+        self.mean, self.scaled_alpha, self.result = model.weights(self.system)
+        self.alpha = model.scaled(self.scaled_alpha)
 
     def solve(self, x: Array) -> Array:
         """A^-1 x of tensors (.., n_1, .., n_b) over the blocks; what is missing of x is ignored."""

@@ -201,15 +201,16 @@ class GridGP(BaseEstimator):
         self.theta_names_ = names + ["noise"] * free
         self._template = kernels
         self.kernels_, self.noise_ = kernels, s
-        if self.optimizer is None or not theta.size:
-            evaluation = self._model.evaluate(kernels, s, gradient=False)
+        if self.optimizer is not None and theta.size:
+            self._maximise(theta, points, data)
+            self._posterior = self._model.condition(self.kernels_, self.noise_)
+        else:
+            self._posterior = self._model.condition(kernels, s)
+            evaluation = self._model.evaluate(kernels, s, False, self._posterior)
             self.log_marginal_likelihood_value_ = evaluation.value
             self.log_marginal_likelihood_error_ = evaluation.error
             self.n_iter_, self.n_evaluations_, self.converged_ = 0, 1, evaluation.converged
             self.message_ = "nothing to optimise"
-        else:
-            self._maximise(theta, points, data)
-        self._posterior = self._model.condition(self.kernels_, self.noise_)
         self.mean_ = self._posterior.mean
         self.theta_ = self._join(self.kernels_, self.noise_)
         return self
