@@ -171,6 +171,18 @@ def test_initial_value_problem_of_one_axis():
     assert relative_error(solution, lambda t: 3 * np.exp(-2 * t)) < SMOOTH
 
 
+def test_fourth_order():
+    u = product(THREE)
+    clamped = [Dirichlet(u), Neumann(velocity(u, 0))]
+    solution = solve(Operator(1, [Term(0, 4), Term(0, 0, 2.0)]), u, [(clamped, clamped)])
+    assert relative_error(solution, u) < SMOOTH
+    with pytest.raises(ValueError, match=r"gives 2 condition.*order 4.*takes four"):
+        solve(Operator(1, [Term(0, 4)]), u, u)
+    plate = Operator(2, [Term(0, 4), Term(1, 4)])
+    v = product(waves(TWO_PI, 0.3), waves(TWO_PI, 1.0))
+    assert relative_error(solve(plate, v, [([v, Neumann(velocity(v, 0))],) * 2, Periodic()]), v, 37) < 1e-6
+
+
 def test_own_nonlinearity():
     bratu = Operator(
         2, [Term(0, 2), Term(1, 2)], [Nonlinearity(lambda u: 2 * np.exp(u), lambda u: (2 * np.exp(u),))], name="Bratu"

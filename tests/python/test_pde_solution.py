@@ -29,6 +29,7 @@ from telamon.pde import (
     Poisson,
     Term,
     Wave,
+    _automatic,
     _basis,
     _inverse,
     relative_error,
@@ -179,6 +180,17 @@ def test_gmres():
 def test_the_band_of_the_source_is_found():
     solution = GridPDE(Poisson(1), domain=(0, 2), shape=200).solve(lambda x: np.sin(2 * np.pi * 17 * x), 0.0)
     assert 17 < solution.frequencies[0].frequency.max() < 19
+
+
+def test_spectra_of_even_and_uneven_points_agree():
+    even = np.linspace(-1, 2, 201)
+    uneven = even + 1e-7 * np.random.default_rng(0).uniform(-1, 1, 201)
+    values = np.stack([np.sin(40 * even), np.exp(-(even**2))], axis=1)
+    one, two = (_automatic.spectrum(x, values) for x in (even, uneven))
+    # the uneven axis has a lower Nyquist frequency, by its widest step; 1e-7 of a step moves phases by 1e-5
+    count = two[0].size
+    assert one[0].size - count <= 1
+    assert np.abs(one[1][:count] - two[1]).max() < 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:.*residual on the grid:telamon.pde.BandWarning")  # which is then large, too

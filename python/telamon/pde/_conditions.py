@@ -89,14 +89,16 @@ def _parts(axis: int, entry: Any, order: int) -> list[tuple[Parts, Any]]:
                 f"got {len(entry)} entries."
             )
         out: list[tuple[Parts, Any]] = []
-        for end, condition in zip((0, -1), map(_plain, entry), strict=True):
-            if isinstance(condition, (Dirichlet, Neumann)):
-                out.append((((end, int(isinstance(condition, Neumann)), 1.0),), condition.value))
-            elif condition is not None:
-                raise ValueError(
-                    f"'boundary' of axis {axis}: {type(condition).__name__} is for a whole axis; "
-                    f"write it alone, not in a pair."
-                )
+        for end, at_end in zip((0, -1), entry, strict=True):
+            several = at_end if isinstance(at_end, list) and order > 2 else [at_end]
+            for condition in map(_plain, several):
+                if isinstance(condition, (Dirichlet, Neumann)):
+                    out.append((((end, int(isinstance(condition, Neumann)), 1.0),), condition.value))
+                elif condition is not None:
+                    raise ValueError(
+                        f"'boundary' of axis {axis}: {type(condition).__name__} is for a whole axis; "
+                        f"write it alone, not in a pair."
+                    )
         return out
     condition = _plain(entry)
     if condition is None:
@@ -137,6 +139,7 @@ def rows(boundary: Any, operator: Operator, domain: Domain) -> list[list[Row]]:
         parts = _parts(axis, entry, order)
         if len(parts) != order:
             need = {0: "none", 1: "one: Initial or Inflow", 2: "two: both ends, Periodic, or Initial with velocity"}
+            need[4] = "four: a pair of lists, such as ([Dirichlet(), Neumann()], [Dirichlet(), Neumann()]), or Periodic"
             raise ValueError(
                 f"'boundary' gives {len(parts)} condition(s) on axis {axis}, where the operator has a derivative of "
                 f"order {order}; it takes {need.get(order, order)}."

@@ -249,12 +249,14 @@ class _Galerkin:
                     stacklevel=5,
                 )
         history = []
-        for _ in range(3 if not self.shift else 4):
+        for _ in range(4):
             coefficients = coefficients + self._correction(residual)
             if self.shift:
                 coefficients = coefficients - float(along_all(averages, coefficients).item()) * constant
             residual = self.residual(coefficients, [])
             history.append(float(np.linalg.norm(residual)) / self.size)
+            if len(history) > 1 and history[-1] > 0.3 * history[-2]:
+                break
         self._found = coefficients
         return history, True
 

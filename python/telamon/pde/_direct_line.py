@@ -21,6 +21,7 @@ from ._solution import Expansion
 
 _STEPS = 40
 _RCOND = 1e-15
+_ROUNDING = 1e-12  #: what a linear solve may leave before it is worth a correction
 
 
 class Line:
@@ -87,7 +88,7 @@ class Line:
         current = self.residual(theta)
         history = [self.norm(current)]
         converged = self.operator.linear and guess is None
-        for _ in range(1 if self.operator.linear else _STEPS):
+        for _ in range(int(history[0] > _ROUNDING) if self.operator.linear else _STEPS):
             step = self.least_squares(current[2], current[0], current[1])
             length, trial = 1.0, self.residual(theta + step)
             while self.norm(trial) > history[-1] and length > 1e-3 and not self.operator.linear:

@@ -27,8 +27,9 @@ from ._solution import Expansion, PDESolution, Section
 MAX_SIZE = 6000  #: functionals: 300 MB a matrix, minutes a step
 _CHUNK = 2048
 _LINEARISATIONS = 8
-#: How far L-BFGS may go from where it starts: in the logarithm of a weight, and of a width
-_WEIGHT_RANGE, _SCALE_RANGE = 40.0, 12.0
+#: How far L-BFGS may go from where it starts: in the logarithm of a weight, and of a width. Weights of 1e-5 count
+#: for next to nothing, but keep K from becoming singular, where rounding ends the line search early.
+_WEIGHT_RANGE, _SCALE_RANGE = 12.0, 12.0
 
 
 class Posterior(NamedTuple):

@@ -83,7 +83,7 @@ class GridPDE:
         components: int | None = None,
         max_frequency: float | Sequence[float] | None = None,
         tolerance: float = 1e-11,
-        noise: float = 1e-6,
+        noise: float = 1e-7,
         max_iterations: int | None = None,
         learning_rate: float = 1e-2,
         boundary_weight: float = 200.0,
@@ -133,8 +133,9 @@ class GridPDE:
         boundary
             A condition for all axes, or one for each, as a sequence or a dict from axis to condition. A condition is
             `Dirichlet`, `Neumann`, `Periodic`, `Initial`, `Inflow`, a number, function or array (which is Dirichlet
-            data), a pair (low, high) of these for the two ends, or None. Data that vary along a face are a function of
-            all coordinates, or an array of the grid's shape without the face's axis.
+            data), a pair (low, high) of these for the two ends, or None; for operators of fourth order, a pair of
+            lists. Data that vary along a face are a function of all coordinates, or an array of the grid's shape
+            without the face's axis.
         guess : callable or array_like, optional
             Where Newton starts.
 
