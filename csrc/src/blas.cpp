@@ -81,8 +81,7 @@ void any_eigh(std::size_t n, T* a, T* w) {
   std::vector<int> iwork(std::size_t(iwork_size) + 1);
   const int info = call_syevd(size(n), a, w, work.data(), size(work.size()), iwork.data(), size(iwork.size()));
   if (info != 0) {
-    throw std::runtime_error("kron.eigh: LAPACK's syevd did not converge (info " + std::to_string(info) +
-                             ")");
+    throw std::runtime_error("kron.eigh: LAPACK's syevd did not converge (info " + std::to_string(info) + ")");
   }
 }
 
