@@ -287,6 +287,8 @@ BAD = {
     "kernel": (build(P1, kernel="rbf", **G), r"'kernel' must be one kernel"),
     "kernels": (build(P2, kernel=[RBF(1.0)], **G), r"'kernel' must be one kernel of telamon.gp, or 2"),
     "rough": (build(P1, kernel=Matern(0.5), **G), r"'kernel' of axis 0 has 0 derivatives.*needs 2"),
+    "rough for the order": (build(Operator(1, [Term(0, 4)]), spectrum="student", **G), r"spectrum='student' .*order 4"),
+    "order of evidence": (build(Operator(1, [Term(0, 3)]), method="evidence", **G), r"method='evidence' .*order 3"),
     # data
     "f shape": (solving(P1, np.ones(19), 0.0), r"'f' must have shape \(20,\), got \(19,\)"),
     "f NaN": (solving(P1, lambda x: x / 0, 0.0), r"'f' contains NaN or infinity"),

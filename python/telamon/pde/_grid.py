@@ -95,6 +95,12 @@ class GridPDE:
             raise ValueError(f"'method' must be one of {METHODS}, got {method!r}.")
         if spectrum not in ("gaussian", "student"):
             raise ValueError(f"'spectrum' must be 'gaussian' or 'student', got {spectrum!r}.")
+        if max(operator.orders) > 2 and (method == "evidence" or spectrum == "student"):
+            what = "method='evidence'" if method == "evidence" else "spectrum='student'"
+            raise ValueError(
+                f"{what} takes operators up to second order, whose covariances are derivatives of fourth order; "
+                f"this one has order {max(operator.orders)}. Pass method='direct' with spectrum='gaussian'."
+            )
         self.operator = operator
         self._domain = Domain.build(axes, domain, shape, operator.dimension)
         self.axes, self.method, self.spectrum = self._domain.axes, method, spectrum
