@@ -35,7 +35,8 @@ int launch_blocks(void (*kernel)(Params...), std::size_t blocks, int threads, st
   // More than every kernel may have must be asked for. The limit, not what this launch takes: another thread may launch
   // the same kernel with more in between. Kernels with shared arrays of a fixed size do not get so much, nor need it.
   if (shared > 48 * 1024) {
-    if (const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(most))) {
+    if (const cudaError_t error =
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(most))) {
       return error;
     }
   }
