@@ -68,7 +68,8 @@ class QuantEmbedding(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantEmbedding:
         # As in QuantLinear: codebooks follow to other devices, not to bfloat16, which would round them once more.
         books = self.codebooks
-        super()._apply(fn, recurse)
+        apply: Any = super()._apply  # torch leaves it without types
+        apply(fn, recurse)
         if self.codebooks.dtype != books.dtype:
             self.codebooks = books.to(self.codebooks.device)
         return self
