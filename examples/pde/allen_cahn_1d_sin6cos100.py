@@ -24,7 +24,7 @@ PROBLEM = Problem(
     u=u,
     f=f,
     paper={"gaussian": (9.0e-7, 1185), "student": (8.2e-7, 688)},
-    learned="student",
+    learned=True,
 )
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PROBLEM = Problem(
     u=lambda x: np.sin(x) + 0.1 * np.sin(20 * x) + 0.05 * np.cos(100 * x),
     f=lambda x: -np.sin(x) - 40 * np.sin(20 * x) - 500 * np.cos(100 * x),
     paper={"gaussian": (3.5e-4, 4667), "student": (5.5e-4, 5045)},
-    learned="gaussian",
+    learned=True,
 )
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PROBLEM = Problem(
     u=lambda x: np.sin(500 * x) - 2 * (x - 0.5) ** 2,
     f=lambda x: -2.5e5 * np.sin(500 * x) - 4,
     paper={"gaussian": (1.8e-3, 4033), "student": (4.2e-4, 5705)},
-    learned="gaussian",
+    learned=True,
 )
 
 if __name__ == "__main__":

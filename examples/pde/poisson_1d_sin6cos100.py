@@ -13,7 +13,7 @@ PROBLEM = Problem(
     u=lambda x: np.sin(6 * x) * np.cos(100 * x),
     f=lambda x: -10036 * np.sin(6 * x) * np.cos(100 * x) - 1200 * np.cos(6 * x) * np.sin(100 * x),
     paper={"gaussian": (1.5e-6, None), "student": (5.5e-6, None)},
-    learned="student",
+    learned=True,
 )
 
 if __name__ == "__main__":

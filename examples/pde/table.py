@@ -6,6 +6,7 @@ run takes less than two; with OMP_NUM_THREADS=1 they are those of one thread, as
 
 from __future__ import annotations
 
+import functools
 import importlib
 import platform
 import sys
@@ -67,13 +68,15 @@ def row(problem: Problem, quick: bool) -> list[str]:
     logged = [cell(*problem.paper[s]) if s in problem.paper else "" for s in ("gaussian", "student")]
     direct = measure(problem.solve, problem.error)
     rough = measure(lambda: problem.solve(spectrum="student"), problem.error) if problem.points <= 400 and d < 3 else ""
-    learned = ""
+    learned = ["", ""]
     if problem.learned and not quick:
-        learned = measure(lambda: problem.solve(method="evidence", spectrum=problem.learned), problem.error)
-        learned += {"student": ", St", "gaussian": ", G"}[problem.learned]
+        learned = [
+            measure(functools.partial(problem.solve, method="evidence", spectrum=spectrum), problem.error)
+            for spectrum in ("gaussian", "student")
+        ]
     spectral = measure(lambda: chebyshev.error(problem), lambda error: error)
     points = "x".join([str(problem.points)] * d)
-    return [f"{problem.name}, {points}", *logged, direct, rough, learned, spectral]
+    return [f"{problem.name}, {points}", *logged, direct, rough, *learned, spectral]
 
 
 def main() -> None:
