@@ -40,9 +40,10 @@ HEAD = (
     "problem, points",
     "paper: Gaussian",
     "paper: Student-t",
-    "direct",
-    "direct, Student-t",
-    "evidence",
+    "direct: Gaussian",
+    "direct: Student-t",
+    "evidence: Gaussian",
+    "evidence: Student-t",
     "Chebyshev",
 )
 
