@@ -9,21 +9,27 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="whole models need the extra quant: torch")
 pytest.importorskip("transformers", reason="whole models need the extra quant: transformers")
-pytest.importorskip("joblib", reason="whole models need the extra quant: joblib")
+joblib = pytest.importorskip("joblib", reason="whole models need the extra quant: joblib")
 
 from quant_model_support import text, tiny, weights  # noqa: E402
 
+import telamon  # noqa: E402
 from telamon.quant import _model_run  # noqa: E402
 from telamon.quant._model import quantize_model  # noqa: E402
 
 
-@pytest.mark.parametrize("kind", ["joblib", "processes", "pool", "dask"])
+@pytest.mark.parametrize("kind", ["joblib", "threads", "processes", "pool", "dask"])
 def test_two_processes_give_the_same_bits(kind: str) -> None:
     want, model = tiny(), tiny()
     quantize_model(want, text(96), bits=3, method="lnq", context=24)
     arguments = {"bits": 3, "method": "lnq", "context": 24}
     if kind == "joblib":
         quantize_model(model, text(96), n_jobs=2, **arguments)
+    elif kind == "threads":
+        before = telamon.get_num_threads()
+        with joblib.parallel_config(backend="threading", n_jobs=2):
+            quantize_model(model, text(96), **arguments)
+        assert telamon.get_num_threads() == before
     elif kind == "processes":
         spawn = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as executor:

@@ -97,4 +97,8 @@ def _joblib(where: str, jobs: Sequence[Job], n_jobs: int | None) -> list[Result]
         if parallel.n_jobs != 1:  # so that processes do not crowd each other out
             threads = max(1, _core.get_num_threads() // joblib.effective_n_jobs(parallel.n_jobs))
             jobs = [job._replace(threads=threads) for job in jobs]
-        return list(parallel(joblib.delayed(run_job)(job) for job in jobs))
+        before = _core.get_num_threads()
+        try:
+            return list(parallel(joblib.delayed(run_job)(job) for job in jobs))
+        finally:
+            _core.set_num_threads(before)  # jobs in threads of one process undo each other's setting in any order
