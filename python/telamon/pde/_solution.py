@@ -167,7 +167,11 @@ class PDESolution:
 
     @property
     def frequencies(self) -> list[Frequencies | None]:
-        """The components of each axis' kernel, heaviest first; None for kernels that are no spectral mixture."""
+        """The components of each axis' kernel, heaviest first; None for kernels that are no spectral mixture.
+
+        The equation shows them as the operator sees them: Poisson's weighs a frequency by its fourth power, and leaves
+        the weights of the lowest nearly free.
+        """
         out: list[Frequencies | None] = []
         for kernel in self.kernels:
             if not isinstance(kernel, SpectralMixture):
